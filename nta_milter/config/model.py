@@ -1,0 +1,264 @@
+"""Every setting, frozen: its type, default, unit and meaning.
+
+The manual page nta-milter.toml(5), ``config show`` and the loader's error messages are all made from
+these classes, so a key is described here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Literal
+
+IPNetwork = IPv4Network | IPv6Network
+LOOPBACK: tuple[IPNetwork, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+def key(text: str, *, default: Any = ..., unit: str | None = None, example: str | None = None) -> Any:
+    """Declare a key: its meaning, its default (``...`` = it must be given) and its unit."""
+    metadata = {"text": text, "unit": unit, "example": example}
+    if default is ...:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def table(factory: Any, text: str) -> Any:
+    """Declare a table (or array of tables) with its defaults."""
+    return field(default_factory=factory, metadata={"text": text, "unit": None, "example": None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MilterSettings:
+    """``[milter]``: the socket that Postfix talks to."""
+
+    socket: str = key(
+        "where Postfix finds us: unix:PATH, or inet:PORT@127.0.0.1 (costs about 43 ms a message)",
+        default="unix:/var/spool/postfix/nta-milter/milter.sock",
+    )
+    threads: int = key("messages inspected at the same time", default=8)
+    lookup_threads: int = key("DNS look-ups at the same time", default=64)
+    timeout: int = key(
+        "longest silence on a connection with Postfix (its milter_content_timeout)", default=300, unit="s"
+    )
+    spool: Path = key(
+        "folder for bodies over spool_threshold; nobody but the milter may read it",
+        default=Path("/var/lib/nta-milter/spool"),
+    )
+    spool_threshold: int = key("body size kept in memory", default=1_048_576, unit="bytes")
+    hostname: str = key("name in nta.HOST, our authserv-id (RFC 8601); empty = this host's own", default="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerSettings:
+    """``[[listeners]]``: what Postfix's ``milter_macro_defaults=nta_side=SIDE`` means."""
+
+    side: Literal["outbound", "inbound", "ntamx"] = key(
+        "value of the macro {nta_side}: outbound = our own users, inbound = the ordinary MX, "
+        "ntamx = the hosts of our NTA 7516 record"
+    )
+    clients: tuple[IPNetwork, ...] = key(
+        "networks whose mail is ours without a login (outbound only)", default=LOOPBACK
+    )
+    login: Literal["exact", "any"] = key(
+        "exact: an authenticated client sends sensitive mail only with its login (or an address delegated "
+        "to it) in From; any: Postfix has checked that already (reject_sender_login_mismatch)",
+        default="exact",
+    )
+
+
+def _default_listeners() -> tuple[ListenerSettings, ...]:
+    return tuple(ListenerSettings(side=side) for side in ("outbound", "inbound", "ntamx"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InternalSettings:
+    """``[internal]``: whose mail stays inside, and how it stays there."""
+
+    domains: tuple[str, ...] = key("mail domains delivered by ourselves", default=())
+    hops: tuple[str, ...] = key(
+        "next hops that count as inside for sensitive mail, as the transport table names them: "
+        "nta-inside (the shipped transport) or empty for none",
+        default=("nta-inside",),
+    )
+    sender_domains: tuple[str, ...] = key(
+        "domains that our users send from; empty = the internal domains", default=()
+    )
+    delegates: dict[str, tuple[str, ...]] = table(
+        dict, "login name = [addresses it may send from besides its own]"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsSettings:
+    """``[dns]``: the validating resolver and the look-up cache."""
+
+    servers: tuple[str, ...] = key(
+        "validating resolvers, ADDRESS or ADDRESS:PORT; their AD bit is believed only on loopback or "
+        "where listed in trusted",
+        default=("127.0.0.1",),
+    )
+    trusted: tuple[IPNetwork, ...] = key("networks whose AD bit is believed", default=LOOPBACK)
+    timeout: float = key("patience for one answer", default=1.0, unit="s")
+    lifetime: float = key("patience for one look-up, repeats included", default=3.0, unit="s")
+    deadline: float = key("patience for all look-ups of one message", default=10.0, unit="s")
+    cache_entries: int = key("domains kept in the cache", default=100_000)
+    ttl_cap: int = key("longest time an answer is kept", default=3600, unit="s")
+    negative_ttl_cap: int = key("longest time an absence is kept", default=900, unit="s")
+    unknown_ttl: int = key("time that a failed look-up is not repeated", default=10, unit="s")
+    probe_secure: str = key(
+        "name whose answer must be DNSSEC-secure: the proof that the resolver validates", default="."
+    )
+    probe_bogus: str = key(
+        "name with a broken signature, which a validating resolver must refuse; empty = not asked", default=""
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings:
+    """``[policy]``: which mail is sensitive."""
+
+    mode: Literal["always", "content", "marked"] = key(
+        "always: every mail is sensitive; content: mail with a mark or with recognised content; "
+        "marked: mail with a mark. There is no default: the organisation decides"
+    )
+    mark_header: str = key("header field that marks a mail as sensitive", default="X-Nta-Sensitive")
+    subject_tags: tuple[str, ...] = key(
+        "tags that mark a mail when its Subject begins or ends with one; removed before sending",
+        default=("[veilig]", "[secure]"),
+    )
+    msip_labels: tuple[str, ...] = key(
+        "Microsoft Purview label ids that mark a mail (header field msip_labels)", default=()
+    )
+    bsn: bool = key("recognise a citizen service number (eleven-test) near a word for it", default=True)
+    patient_number: str = key(
+        "regular expression for the organisation's patient numbers; empty = none", default=""
+    )
+    words: tuple[str, ...] = key(
+        "words and phrases that make a mail sensitive (case-insensitive, whole words)", default=()
+    )
+    word_files: tuple[Path, ...] = key("files with one word or phrase a line, # begins a comment", default=())
+    text_limit: int = key(
+        "text read per attachment; a longer one counts as unreadable", default=8_000_000, unit="bytes"
+    )
+    part_limit: int = key("MIME parts in one message", default=1_000)
+    depth_limit: int = key("MIME nesting", default=50)
+    attachment_limit: int = key(
+        "decoded attachments above which a message goes to the portal (NTA 7516: about 20 MB)",
+        default=20_000_000,
+        unit="bytes",
+    )
+    unreadable: Literal["sensitive", "pass"] = key(
+        "what an attachment to someone outside counts as when it cannot be read", default="sensitive"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSettings:
+    """``[[rules]]``: the first rule that fits a sender and recipient decides among what the facts allow."""
+
+    name: str = key("name shown in the log, in the audit and by explain")
+    sender: str = key("address, @domain or * ", default="*")
+    recipient: str = key("address, @domain or *", default="*")
+    sensitive: Literal["yes", "no", ""] = key(
+        "yes: always sensitive; no: exempt, audited; empty: by policy.mode", default=""
+    )
+    route: Literal["smime", "dane", "portal", "reject", ""] = key(
+        "the only route wanted; it can never mean clear", default=""
+    )
+    subject: Literal["hide", "keep"] = key("outer Subject of an S/MIME mail", default="hide")
+    cipher: Literal["aes-256-cbc", "aes-128-cbc", "aes-256-gcm", "aes-128-gcm", ""] = key(
+        "content encryption; empty = smime.cipher", default=""
+    )
+    size_limit: int = key(
+        "largest mail on the wire that the domain takes; 0 = unknown", default=0, unit="bytes"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmimeSettings:
+    """``[smime]``: keys, certificates and trust."""
+
+    keys: Path = key(
+        "folder of our PKCS#12 (.p12, .pfx) and PEM key files", default=Path("/etc/nta-milter/keys")
+    )
+    bindings: dict[str, tuple[str, ...]] = table(
+        dict,
+        "key file = [addresses or @domains it opens and signs for], besides its certificate's own addresses",
+    )
+    certificates: Path = key(
+        "folder of recipients' certificates: ADDRESS.pem for a person, DOMAIN.pem for a domain's gateway",
+        default=Path("/etc/nta-milter/certificates"),
+    )
+    trust: Path = key(
+        "folder or file of trusted certification authorities, PEM", default=Path("/etc/nta-milter/trust")
+    )
+    cipher: Literal["aes-256-cbc", "aes-128-cbc", "aes-256-gcm", "aes-128-gcm"] = key(
+        "content encryption where nothing better is known of the recipient", default="aes-256-cbc"
+    )
+    sign: bool = key("sign before encrypting, with the sender's or the domain's key", default=True)
+    personal: Literal["prefer", "never"] = key(
+        "use personal certificates where the domain has no gateway", default="never"
+    )
+    layer_limit: int = key("nested S/MIME layers opened", default=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingSettings:
+    """``[routing]``: the Postfix whose tables carry mail to the mandatory-DANE transport."""
+
+    postfix: Path = key("Postfix configuration folder", default=Path("/etc/postfix"))
+    interval: int = key("time between two proofs of the tables", default=300, unit="s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """``[audit]``: the record of events (NTA 7516, 6.4.2)."""
+
+    file: Path = key("JSON lines, appended and synced", default=Path("/var/lib/nta-milter/audit.jsonl"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSettings:
+    """``[log]``: one line per event, key=value, never message content."""
+
+    level: Literal["debug", "info", "warning", "error"] = key("least level that is logged", default="info")
+    target: Literal["stderr", "syslog"] = key("stderr suits the journal", default="stderr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretSettings:
+    """``[secrets]``: files used where systemd gives no credential of that name."""
+
+    keys_password: Path | None = key("file with the password of the key files", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtaHeaderSettings:
+    """``[nta_header]``: the mark that some agreements put on mail between compliant parties."""
+
+    name: str = key("header field name; empty = none", default="")
+    value: str = key("its value on mail that we send by S/MIME or DANE", default="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole configuration, immutable: a message ends with the snapshot it began with."""
+
+    policy: PolicySettings = field(
+        metadata={"text": "which mail is sensitive", "unit": None, "example": None}
+    )
+    mode: Literal["enforce", "shadow"] = key(
+        "enforce, or shadow: log what would be done and change nothing", default="enforce"
+    )
+    milter: MilterSettings = table(MilterSettings, "the socket that Postfix talks to")
+    listeners: tuple[ListenerSettings, ...] = table(_default_listeners, "what each side marker means")
+    internal: InternalSettings = table(InternalSettings, "whose mail stays inside")
+    dns: DnsSettings = table(DnsSettings, "the validating resolver and the cache")
+    rules: tuple[RuleSettings, ...] = table(tuple, "exceptions by sender and recipient, first match wins")
+    smime: SmimeSettings = table(SmimeSettings, "keys, certificates and trust")
+    routing: RoutingSettings = table(RoutingSettings, "the Postfix that carries routed mail")
+    audit: AuditSettings = table(AuditSettings, "the record of events")
+    log: LogSettings = table(LogSettings, "log lines")
+    secrets: SecretSettings = table(SecretSettings, "files with secrets")
+    nta_header: NtaHeaderSettings = table(NtaHeaderSettings, "the mark on mail between compliant parties")

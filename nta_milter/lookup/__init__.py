@@ -1,0 +1,1 @@
+"""DNS look-ups with three-valued answers, and the cache of parsed values."""

@@ -1,0 +1,1 @@
+"""Messages as bytes: spool, header fields, MIME, addresses, text of attachments. No network, no policy."""

@@ -1,0 +1,50 @@
+"""A message and a MIME entity, immutable, as every other room sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nta_milter.message.headers import Headers
+
+Buffer = bytes | memoryview
+"""Bytes in memory or in a mapped spool file; both can be sliced without a copy by ``memoryview``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A MIME entity (RFC 2045): header fields and body, CRLF line ends."""
+
+    headers: Headers
+    body: Buffer
+
+    def __bytes__(self) -> bytes:
+        return b"".join((bytes(self.headers), b"\r\n", self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """An envelope recipient: the address without angle brackets and its ESMTP arguments (RFC 5321)."""
+
+    address: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def domain(self) -> str:
+        """What follows the last ``@``, lower case; empty when there is none."""
+        return self.address.rpartition("@")[2].lower() if "@" in self.address else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it came in: envelope, header fields and body."""
+
+    sender: str
+    sender_arguments: tuple[str, ...]
+    recipients: tuple[Recipient, ...]
+    headers: Headers
+    body: Buffer
+
+    @property
+    def entity(self) -> Entity:
+        """The message as a MIME entity, all its header fields included."""
+        return Entity(self.headers, self.body)
