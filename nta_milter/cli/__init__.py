@@ -1,0 +1,1 @@
+"""The command nta-milter: one file per family of commands."""
