@@ -1,0 +1,1 @@
+"""Postfix: the internal header that routes a message, its tables, and the proof that they work."""

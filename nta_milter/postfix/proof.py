@@ -1,0 +1,258 @@
+"""The proof that Postfix keeps a routed message on its route: it is asked of Postfix's own tools.
+
+An empty table, a pattern that does not match or a missing transport sends a message by the ordinary MX
+without a word. So nothing is routed before ``postmap -q`` and ``postconf`` have shown, through the very
+parameters that Postfix reads, that the header becomes the FILTER action we mean.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nta_milter.errors import RoutingNotProven
+from nta_milter.postfix.route import GUARD_HEADER, INSIDE, MX, ROUTE_HEADER
+
+COMMAND_TIMEOUT = 10
+"""Patience for one postconf or postmap, in seconds."""
+
+PROBE_HOST = "probe.invalid"
+
+BLIND_COPIES = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
+PARAMETERS = (
+    "milter_header_checks",
+    "milter_default_action",
+    "smtp_header_checks",
+    "smtpd_milters",
+    "receive_override_options",
+    "cleanup_service_name",
+    *BLIND_COPIES,
+)
+"""The main.cf parameters that the proof reads."""
+
+MANDATORY_DANE = {
+    "smtp_tls_security_level": "dane-only",
+    "smtp_tls_policy_maps": "",
+    "smtp_fallback_relay": "",
+    "smtp_dns_support_level": "dnssec",
+    "smtp_host_lookup": "dns",
+}
+"""What the transport ``nta`` must say for itself; inherited, each of these could mean clear text."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingProof:
+    """What was proven, and the state of the files it was proven for."""
+
+    faults: tuple[str, ...]
+    inside: bool
+    state: tuple[tuple[str, int, int, int], ...]
+    at: float
+
+    @property
+    def proven(self) -> bool:
+        """True when a routed message keeps its route."""
+        return not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What main.cf and master.cf say, as postconf(1) reads them, references expanded."""
+
+    parameters: Mapping[str, str]
+    commands: Mapping[str, str]
+    overrides: Mapping[tuple[str, str], str]
+
+    def effective(self, service: str, parameter: str) -> str:
+        """A service's own value, else that of main.cf."""
+        return self.overrides.get((service, parameter), self.parameters.get(parameter, ""))
+
+
+class Postfix:
+    """One Postfix instance, asked by its own commands; nothing is changed."""
+
+    def __init__(self, configuration: Path) -> None:
+        self.configuration = configuration
+
+    def _run(self, *command: str) -> tuple[int, str]:
+        name, *arguments = command
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed commands, arguments are our own
+                [name, "-c", str(self.configuration), *arguments],
+                capture_output=True,
+                timeout=COMMAND_TIMEOUT,
+                check=False,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return 127, str(error)
+        output = done.stdout if done.returncode == 0 else done.stderr or done.stdout
+        return done.returncode, output.decode("utf-8", "replace").strip()
+
+    def _lines(self, *command: str) -> list[str]:
+        status, output = self._run(*command)
+        if status != 0:
+            shown = output.splitlines()[-1] if output else f"exit status {status}"
+            raise RoutingNotProven(shown, where=" ".join(command))
+        return output.splitlines()
+
+    def read(self) -> Configuration:
+        """Read the configuration; raises RoutingNotProven with postconf's own words when it cannot."""
+        parameters = dict(_assignment(line) for line in self._lines("postconf", "-x", *PARAMETERS))
+        commands = {}
+        for line in self._lines("postconf", "-M"):
+            name, kind, *_, command = line.split(None, 7)
+            commands[f"{name}/{kind}"] = command.split()[0]
+        overrides = {}
+        for line in self._lines("postconf", "-Px"):
+            path, value = _assignment(line)
+            service, _, parameter = path.rpartition("/")
+            overrides[service, parameter] = value
+        return Configuration(parameters, commands, overrides)
+
+    def look_up(self, key: str, tables: str) -> str:
+        """What the tables (first one that knows it) say of a key; empty when nothing or on failure."""
+        for table in tables.replace(",", " ").split():
+            status, output = self._run("postmap", "-q", key, table)
+            if status == 0:
+                return output
+        return ""
+
+
+def _assignment(line: str) -> tuple[str, str]:
+    name, _, value = line.partition("=")
+    return name.strip(), value.strip()
+
+
+def files_of(tables: str) -> tuple[Path, ...]:
+    """The files behind a list of table names such as ``regexp:/etc/postfix/nta_route``."""
+    return tuple(Path(match) for match in re.findall(r"\w+:(/[^\s,]+)", tables))
+
+
+def state_of(files: tuple[Path, ...]) -> tuple[tuple[str, int, int, int], ...]:
+    """Inode, size and time of change of each file: a proof holds only while this stays the same."""
+    found = []
+    for file in files:
+        try:
+            status = file.stat()
+            found.append((str(file), status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append((str(file), 0, 0, 0))
+    return tuple(found)
+
+
+def _expect(faults: list[str], postfix: Postfix, key: str, tables: str, wanted: str, where: str) -> None:
+    found = postfix.look_up(key, tables)
+    if not (found == wanted or (wanted.endswith("*") and found.startswith(wanted[:-1]))):
+        shown = found or "nothing"
+        faults.append(f"{where}: {key!r} gives {shown!r} where {wanted!r} is needed")
+
+
+def _route_tables(faults: list[str], postfix: Postfix, tables: str, where: str) -> None:
+    """A table of routes must know hosts and ``mx``, and refuse what it does not know."""
+    if not tables:
+        faults.append(f"{where} is empty")
+        return
+    _expect(faults, postfix, f"{ROUTE_HEADER}: [{PROBE_HOST}]", tables, f"FILTER nta:[{PROBE_HOST}]", where)
+    pair = f"[a.{PROBE_HOST}], [b.{PROBE_HOST}]"
+    _expect(faults, postfix, f"{ROUTE_HEADER}: {pair}", tables, f"FILTER nta:{pair}", where)
+    _expect(faults, postfix, f"{ROUTE_HEADER}: {MX}", tables, "FILTER nta:", where)
+    _expect(faults, postfix, f"{ROUTE_HEADER}: [{PROBE_HOST}.]", tables, "REJECT*", where)
+
+
+def prove(postfix: Postfix, now: float) -> RoutingProof:
+    """Ask Postfix everything a route depends on; each fault is a sentence that names its parameter."""
+    files = [postfix.configuration / "main.cf", postfix.configuration / "master.cf"]
+    before = state_of(tuple(files))
+    try:
+        read = postfix.read()
+    except RoutingNotProven as error:
+        return RoutingProof((str(error),), False, before, now)
+    faults: list[str] = []
+
+    # (1) The header of a message in the queue becomes a FILTER action.
+    routes = read.parameters["milter_header_checks"]
+    _route_tables(faults, postfix, routes, "milter_header_checks")
+    inside = postfix.look_up(f"{ROUTE_HEADER}: {INSIDE}", routes).startswith("FILTER nta-inside:")
+    inside = inside and "nta-inside/unix" in read.commands
+    files.extend(files_of(routes))
+
+    # (2) The transport it leads to cannot go without DANE.
+    if "nta/unix" not in read.commands:
+        faults.append("master.cf has no transport nta/unix")
+    for parameter, wanted in MANDATORY_DANE.items():
+        found = read.overrides.get(("nta/unix", parameter))
+        if found != wanted:
+            shown = "inherited" if found is None else repr(found)
+            faults.append(f"nta/unix: {parameter} is {shown} where {wanted!r} is needed")
+
+    # (3) A requeued message (postsuper -r) keeps its route: pickup's cleanup reads the header again.
+    cleanup = read.overrides.get(("pickup/unix", "cleanup_service_name"), "")
+    requeue = read.overrides.get((f"{cleanup}/unix", "header_checks"), "")
+    where = f"{cleanup or 'pickup cleanup'} header_checks"
+    _route_tables(faults, postfix, requeue, where)
+    _expect(faults, postfix, f"{GUARD_HEADER}: on", requeue, "FILTER retry:*", where)
+    files.extend(files_of(requeue))
+
+    # (4) The header never leaves this site.
+    for service in ("smtp/unix", "nta/unix"):
+        strip = read.effective(service, "smtp_header_checks")
+        for header in (ROUTE_HEADER, GUARD_HEADER):
+            _expect(faults, postfix, f"{header}: x", strip, "IGNORE", f"{service} smtp_header_checks")
+        files.extend(files_of(strip))
+
+    # (5) Without us there is no mail rather than mail in clear.
+    if read.parameters["milter_default_action"] != "tempfail":
+        faults.append("milter_default_action is not tempfail")
+
+    # (6) Nobody is added behind our back: a blind copy would travel or be opened with the message.
+    faults.extend(_blind_copies(read))
+
+    known = tuple(dict.fromkeys(files))
+    if state_of(known[:2]) != before:
+        faults.append("main.cf or master.cf changed while it was read")
+    return RoutingProof(tuple(faults), inside and not faults, state_of(known), now)
+
+
+def _blind_copies(read: Configuration) -> Iterator[str]:
+    """A fault for each service that carries a milter and adds blind copies after it."""
+    for service, command in read.commands.items():
+        if command == "smtpd" and read.effective(service, "smtpd_milters"):
+            if "no_address_mappings" in read.effective(service, "receive_override_options"):
+                continue
+        elif command != "pickup":
+            continue
+        cleanup = read.effective(service, "cleanup_service_name") + "/unix"
+        for parameter in BLIND_COPIES:
+            if read.effective(cleanup, parameter):
+                yield f"{service}: {parameter} adds recipients that no milter sees ({cleanup})"
+
+
+class RoutingProver:
+    """Keeps a proof fresh: proven again after ``interval`` seconds or when a file has changed.
+
+    Safe for many threads; one proves while the others wait, since its answer is the one they need.
+    """
+
+    def __init__(self, configuration: Path, interval: float) -> None:
+        self._postfix = Postfix(configuration)
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._proof: RoutingProof | None = None
+
+    def current(self) -> RoutingProof:
+        """The proof that holds now. Costs a stat() per file, and a dozen commands when it must be made."""
+        with self._lock:
+            proof = self._proof
+            if proof is None or time.monotonic() - proof.at > self._interval or self._changed(proof):
+                proof = self._proof = prove(self._postfix, time.monotonic())
+            return proof
+
+    @staticmethod
+    def _changed(proof: RoutingProof) -> bool:
+        return state_of(tuple(Path(name) for name, *_ in proof.state)) != proof.state
