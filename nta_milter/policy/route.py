@@ -1,0 +1,219 @@
+"""The route of a message, per recipient and for the whole: a total, pure function of facts.
+
+Each decision carries the reasons that the audit row, the log line and ``explain`` show. Nothing here can
+mean "in clear": a sensitive message to someone outside becomes ciphertext, or waits, or is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from nta_milter.compliance.report import Compliance, ComplianceReport, Reason
+
+
+class Route(Enum):
+    """What becomes of a message for one recipient."""
+
+    PASS = "pass"  # noqa: S105 - a route, not a password
+    SMIME = "smime"
+    DANE = "dane"
+    PORTAL = "portal"
+    HOLD = "hold"
+    REJECT = "reject"
+    TEMPFAIL = "tempfail"
+
+
+BUILT = frozenset({Route.PASS, Route.SMIME, Route.REJECT, Route.TEMPFAIL})
+"""The routes that this version can carry out; any other becomes TEMPFAIL, never clear."""
+
+
+class Certificate(Enum):
+    """The best certificate known for a recipient, by how we came to know it."""
+
+    NONE = "none"
+    PERSONAL = "personal"
+    CONFIGURED = "configured"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the route of one recipient depends on.
+
+    ``compliance`` is None where it was not asked for (internal recipients). ``over_limit`` names the
+    limit that the message exceeds, or is empty. ``wanted`` is the route that a rule asks for, or None.
+    ``client`` is empty for a client that may have mail secured, else why it may not.
+    """
+
+    sensitive: bool
+    exempted: str = ""
+    internal: bool = False
+    inside: bool = False
+    null_sender: bool = False
+    ciphertext: bool = False
+    over_limit: str = ""
+    wanted: Route | None = None
+    rule: str = ""
+    client: str = ""
+    compliance: ComplianceReport | None = None
+    certificate: Certificate = Certificate.NONE
+    certificate_fault: str = ""
+    personal: bool = False
+    routing_fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One recipient's route. ``pinned`` means that a PASS must take the protected next hop inside."""
+
+    recipient: str
+    route: Route
+    reasons: tuple[Reason, ...]
+    pinned: bool = False
+
+    @property
+    def text(self) -> str:
+        """The reasons in one line, the deciding one last."""
+        return "; ".join(reason.text for reason in self.reasons)
+
+
+def decide(recipient: str, facts: Facts) -> Decision:
+    """The route of one recipient; the first condition that fits decides."""
+    if not facts.sensitive:
+        if facts.exempted:
+            return _decision(recipient, Route.PASS, "exempt", f"exempted by the rule {facts.exempted!r}")
+        return _decision(recipient, Route.PASS, "not-sensitive", "not sensitive")
+    if facts.internal:
+        if facts.inside:
+            decision = _decision(recipient, Route.PASS, "internal", "stays inside, next hop pinned")
+            return Decision(recipient, decision.route, decision.reasons, pinned=True)
+        return _decision(
+            recipient,
+            Route.TEMPFAIL,
+            "inside-not-protected",
+            f"internal, but no protected next hop is proven{_because(facts.routing_fault)}",
+        )
+    if facts.null_sender:
+        return _decision(
+            recipient,
+            Route.REJECT,
+            "null-sender",
+            "an automatic message with sensitive content is neither stored nor held",
+        )
+    if facts.ciphertext:
+        return _decision(recipient, Route.PASS, "already-encrypted", "is ciphertext already")
+    if facts.client:
+        return _decision(recipient, Route.REJECT, "client-not-proven", facts.client)
+    decision = _outside(recipient, facts)
+    if decision.route in BUILT:
+        return decision
+    text = f"needs the route {decision.route.value}, which this version does not have"
+    return Decision(
+        recipient, Route.TEMPFAIL, (*decision.reasons, Reason("route-not-built", text)), decision.pinned
+    )
+
+
+def _outside(recipient: str, facts: Facts) -> Decision:
+    """A sensitive message in readable form, from a proven client, to someone outside."""
+    if facts.wanted is Route.REJECT:
+        return _decision(recipient, Route.REJECT, "rule", f"refused by the rule {facts.rule!r}")
+    if facts.over_limit:
+        return _decision(recipient, Route.PORTAL, "too-big", facts.over_limit)
+    if facts.wanted is Route.PORTAL:
+        return _decision(recipient, Route.PORTAL, "rule", f"portal by the rule {facts.rule!r}")
+    report = facts.compliance
+    if report is None or report.status is Compliance.UNKNOWN:
+        return _with_report(
+            recipient, Route.TEMPFAIL, report, "compliance-unknown", "compliance cannot be established now"
+        )
+    if report.status is Compliance.NOT_COMPLIANT:
+        return _with_report(recipient, Route.PORTAL, report, "not-compliant", "domain is not compliant")
+    if facts.routing_fault:
+        text = f"Postfix is not shown to keep the route: {facts.routing_fault}"
+        return _with_report(recipient, Route.TEMPFAIL, report, "routing-not-proven", text)
+    if facts.wanted is not Route.DANE and _certificate_serves(facts):
+        text = f"compliant, {facts.certificate.value} certificate"
+        return _with_report(recipient, Route.SMIME, report, "smime", text)
+    if facts.certificate_fault:
+        fault = Reason("certificate-unusable", facts.certificate_fault)
+        report_reasons = (*report.reasons, fault)
+    else:
+        report_reasons = report.reasons
+    if facts.wanted is Route.SMIME:
+        reason = Reason("no-certificate", f"the rule {facts.rule!r} wants S/MIME, no certificate can be used")
+        return Decision(recipient, Route.PORTAL, (*report_reasons, reason))
+    reason = Reason("dane", "compliant, readable by the recipient over mandatory DANE")
+    return Decision(recipient, Route.DANE, (*report_reasons, reason))
+
+
+def _certificate_serves(facts: Facts) -> bool:
+    if facts.certificate is Certificate.NONE:
+        return False
+    return facts.certificate is not Certificate.PERSONAL or facts.personal
+
+
+def _decision(recipient: str, route: Route, code: str, text: str) -> Decision:
+    return Decision(recipient, route, (Reason(code, text),))
+
+
+def _with_report(
+    recipient: str, route: Route, report: ComplianceReport | None, code: str, text: str
+) -> Decision:
+    known = report.reasons if report is not None and report.status is not Compliance.COMPLIANT else ()
+    return Decision(recipient, route, (*known, Reason(code, text)))
+
+
+def _because(fault: str) -> str:
+    return f": {fault}" if fault else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """The route of the whole message: libmilter has one reply and one body for all recipients."""
+
+    route: Route
+    reasons: tuple[Reason, ...]
+    pinned: bool = False
+
+    @property
+    def text(self) -> str:
+        """The reasons in one line."""
+        return "; ".join(reason.text for reason in self.reasons)
+
+
+def combine(decisions: Sequence[Decision], same_destination: bool) -> Combined:
+    """One route for all recipients, or the reason why there is none now.
+
+    ``same_destination`` says that the S/MIME recipients share hosts and that each stands in To or Cc (or
+    is the only one), so that one ciphertext betrays nobody. All refused: refused. Some refused or unknown,
+    or several routes: the message waits as a whole, since copies cannot be split off yet.
+    """
+    routes = {decision.route for decision in decisions}
+    reasons = tuple(dict.fromkeys(reason for decision in decisions for reason in decision.reasons))
+    if not routes:
+        return Combined(Route.PASS, ())
+    if len(routes) == 1:
+        route = routes.pop()
+        if route is Route.SMIME and not same_destination:
+            return Combined(
+                Route.TEMPFAIL,
+                (Reason("separate-copies", "recipients need copies of their own; send to each apart"),),
+            )
+        pins = {decision.pinned for decision in decisions}
+        if route is Route.PASS and len(pins) > 1:
+            return Combined(Route.TEMPFAIL, (_MIXED,))
+        return Combined(route, reasons, pinned=pins == {True})
+    if Route.TEMPFAIL in routes:
+        waiting = tuple(
+            reason
+            for decision in decisions
+            if decision.route is Route.TEMPFAIL
+            for reason in decision.reasons
+        )
+        return Combined(Route.TEMPFAIL, tuple(dict.fromkeys(waiting)))
+    return Combined(Route.TEMPFAIL, (_MIXED,))
+
+
+_MIXED = Reason("mixed-routes", "recipients need different routes; send to each group apart")
