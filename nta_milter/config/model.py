@@ -15,17 +15,28 @@ IPNetwork = IPv4Network | IPv6Network
 LOOPBACK: tuple[IPNetwork, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-def key(text: str, *, default: Any = ..., unit: str | None = None, example: str | None = None) -> Any:
-    """Declare a key: its meaning, its default (``...`` = it must be given) and its unit."""
-    metadata = {"text": text, "unit": unit, "example": example}
+def key(
+    text: str,
+    *,
+    default: Any = ...,
+    unit: str | None = None,
+    example: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare a key: its meaning, its default (``...`` = it must be given), its unit and its range.
+
+    ``example`` is a value in TOML, for keys whose default shows nothing.
+    """
+    metadata = {"text": text, "unit": unit, "example": example, "minimum": minimum, "maximum": maximum}
     if default is ...:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
-def table(factory: Any, text: str) -> Any:
+def table(factory: Any, text: str, *, example: str | None = None) -> Any:
     """Declare a table (or array of tables) with its defaults."""
-    return field(default_factory=factory, metadata={"text": text, "unit": None, "example": None})
+    return field(default_factory=factory, metadata={"text": text, "example": example})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +47,22 @@ class MilterSettings:
         "where Postfix finds us: unix:PATH, or inet:PORT@127.0.0.1 (costs about 43 ms a message)",
         default="unix:/var/spool/postfix/nta-milter/milter.sock",
     )
-    threads: int = key("messages inspected at the same time", default=8)
-    lookup_threads: int = key("DNS look-ups at the same time", default=64)
+    threads: int = key("messages inspected at the same time", default=8, minimum=1, maximum=256)
+    lookup_threads: int = key("DNS look-ups at the same time", default=64, minimum=1, maximum=1024)
     timeout: int = key(
-        "longest silence on a connection with Postfix (its milter_content_timeout)", default=300, unit="s"
+        "longest silence on a connection with Postfix (its milter_content_timeout)",
+        default=300,
+        unit="s",
+        minimum=10,
+        maximum=86_400,
     )
     spool: Path = key(
         "folder for bodies over spool_threshold; nobody but the milter may read it",
         default=Path("/var/lib/nta-milter/spool"),
     )
-    spool_threshold: int = key("body size kept in memory", default=1_048_576, unit="bytes")
+    spool_threshold: int = key(
+        "body size kept in memory", default=1_048_576, unit="bytes", minimum=0, maximum=1_073_741_824
+    )
     hostname: str = key("name in nta.HOST, our authserv-id (RFC 8601); empty = this host's own", default="")
 
 
@@ -75,17 +92,23 @@ def _default_listeners() -> tuple[ListenerSettings, ...]:
 class InternalSettings:
     """``[internal]``: whose mail stays inside, and how it stays there."""
 
-    domains: tuple[str, ...] = key("mail domains delivered by ourselves", default=())
+    domains: tuple[str, ...] = key(
+        "mail domains delivered by ourselves, lower case", default=(), example='["care.test"]'
+    )
     hops: tuple[str, ...] = key(
         "next hops that count as inside for sensitive mail, as the transport table names them: "
         "nta-inside (the shipped transport) or empty for none",
         default=("nta-inside",),
     )
     sender_domains: tuple[str, ...] = key(
-        "domains that our users send from; empty = the internal domains", default=()
+        "domains that our users send from, lower case; empty = the internal domains",
+        default=(),
+        example='["care.test"]',
     )
     delegates: dict[str, tuple[str, ...]] = table(
-        dict, "login name = [addresses it may send from besides its own]"
+        dict,
+        "login name = [addresses it may send from besides its own]",
+        example='{ "assistant@care.test" = ["doctor@care.test"] }',
     )
 
 
@@ -99,13 +122,21 @@ class DnsSettings:
         default=("127.0.0.1",),
     )
     trusted: tuple[IPNetwork, ...] = key("networks whose AD bit is believed", default=LOOPBACK)
-    timeout: float = key("patience for one answer", default=1.0, unit="s")
-    lifetime: float = key("patience for one look-up, repeats included", default=3.0, unit="s")
-    deadline: float = key("patience for all look-ups of one message", default=10.0, unit="s")
-    cache_entries: int = key("domains kept in the cache", default=100_000)
-    ttl_cap: int = key("longest time an answer is kept", default=3600, unit="s")
-    negative_ttl_cap: int = key("longest time an absence is kept", default=900, unit="s")
-    unknown_ttl: int = key("time that a failed look-up is not repeated", default=10, unit="s")
+    timeout: float = key("patience for one answer", default=1.0, unit="s", minimum=0.05, maximum=60)
+    lifetime: float = key(
+        "patience for one look-up, repeats included", default=3.0, unit="s", minimum=0.05, maximum=120
+    )
+    deadline: float = key(
+        "patience for all look-ups of one message", default=10.0, unit="s", minimum=0.05, maximum=240
+    )
+    cache_entries: int = key("domains kept in the cache", default=100_000, minimum=1, maximum=10_000_000)
+    ttl_cap: int = key("longest time an answer is kept", default=3600, unit="s", minimum=0, maximum=604_800)
+    negative_ttl_cap: int = key(
+        "longest time an absence is kept", default=900, unit="s", minimum=0, maximum=86_400
+    )
+    unknown_ttl: int = key(
+        "time that a failed look-up is not repeated", default=10, unit="s", minimum=0, maximum=3600
+    )
     probe_secure: str = key(
         "name whose answer must be DNSSEC-secure: the proof that the resolver validates", default="."
     )
@@ -128,25 +159,40 @@ class PolicySettings:
         default=("[veilig]", "[secure]"),
     )
     msip_labels: tuple[str, ...] = key(
-        "Microsoft Purview label ids that mark a mail (header field msip_labels)", default=()
+        "Microsoft Purview label ids that mark a mail (header field msip_labels)",
+        default=(),
+        example='["f42a60c6-0c5a-4d3a-9c1e-2b1a6a3a8d11"]',
     )
     bsn: bool = key("recognise a citizen service number (eleven-test) near a word for it", default=True)
     patient_number: str = key(
-        "regular expression for the organisation's patient numbers; empty = none", default=""
+        "regular expression for the organisation's patient numbers; empty = none",
+        default="",
+        example="'\\bP-\\d{7}\\b'",
     )
     words: tuple[str, ...] = key(
-        "words and phrases that make a mail sensitive (case-insensitive, whole words)", default=()
+        "words and phrases that make a mail sensitive (case-insensitive, whole words)",
+        default=(),
+        example='["diagnose", "uitslag van het onderzoek"]',
     )
-    word_files: tuple[Path, ...] = key("files with one word or phrase a line, # begins a comment", default=())
+    word_files: tuple[Path, ...] = key(
+        "files with one word or phrase a line, # begins a comment",
+        default=(),
+        example='["/etc/nta-milter/words"]',
+    )
     text_limit: int = key(
-        "text read per attachment; a longer one counts as unreadable", default=8_000_000, unit="bytes"
+        "text read per attachment; a longer one counts as unreadable",
+        default=8_000_000,
+        unit="bytes",
+        minimum=1,
+        maximum=1_000_000_000,
     )
-    part_limit: int = key("MIME parts in one message", default=1_000)
-    depth_limit: int = key("MIME nesting", default=50)
+    part_limit: int = key("MIME parts in one message", default=1_000, minimum=1, maximum=100_000)
+    depth_limit: int = key("MIME nesting", default=50, minimum=1, maximum=200)
     attachment_limit: int = key(
         "decoded attachments above which a message goes to the portal (NTA 7516: about 20 MB)",
         default=20_000_000,
         unit="bytes",
+        minimum=0,
     )
     unreadable: Literal["sensitive", "pass"] = key(
         "what an attachment to someone outside counts as when it cannot be read", default="sensitive"
@@ -158,7 +204,7 @@ class RuleSettings:
     """``[[rules]]``: the first rule that fits a sender and recipient decides among what the facts allow."""
 
     name: str = key("name shown in the log, in the audit and by explain")
-    sender: str = key("address, @domain or * ", default="*")
+    sender: str = key("address, @domain or *", default="*")
     recipient: str = key("address, @domain or *", default="*")
     sensitive: Literal["yes", "no", ""] = key(
         "yes: always sensitive; no: exempt, audited; empty: by policy.mode", default=""
@@ -171,7 +217,7 @@ class RuleSettings:
         "content encryption; empty = smime.cipher", default=""
     )
     size_limit: int = key(
-        "largest mail on the wire that the domain takes; 0 = unknown", default=0, unit="bytes"
+        "largest mail on the wire that the domain takes; 0 = unknown", default=0, unit="bytes", minimum=0
     )
 
 
@@ -185,6 +231,7 @@ class SmimeSettings:
     bindings: dict[str, tuple[str, ...]] = table(
         dict,
         "key file = [addresses or @domains it opens and signs for], besides its certificate's own addresses",
+        example='{ "gateway.p12" = ["@care.test"] }',
     )
     certificates: Path = key(
         "folder of recipients' certificates: ADDRESS.pem for a person, DOMAIN.pem for a domain's gateway",
@@ -200,7 +247,7 @@ class SmimeSettings:
     personal: Literal["prefer", "never"] = key(
         "use personal certificates where the domain has no gateway", default="never"
     )
-    layer_limit: int = key("nested S/MIME layers opened", default=4)
+    layer_limit: int = key("nested S/MIME layers opened", default=4, minimum=1, maximum=16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +255,9 @@ class RoutingSettings:
     """``[routing]``: the Postfix whose tables carry mail to the mandatory-DANE transport."""
 
     postfix: Path = key("Postfix configuration folder", default=Path("/etc/postfix"))
-    interval: int = key("time between two proofs of the tables", default=300, unit="s")
+    interval: int = key(
+        "time between two proofs of the tables", default=300, unit="s", minimum=10, maximum=86_400
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +279,11 @@ class LogSettings:
 class SecretSettings:
     """``[secrets]``: files used where systemd gives no credential of that name."""
 
-    keys_password: Path | None = key("file with the password of the key files", default=None)
+    keys_password: Path | None = key(
+        "file with the password of the key files; not readable for everybody",
+        default=None,
+        example='"/etc/nta-milter/keys-password"',
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,9 +298,7 @@ class NtaHeaderSettings:
 class Settings:
     """The whole configuration, immutable: a message ends with the snapshot it began with."""
 
-    policy: PolicySettings = field(
-        metadata={"text": "which mail is sensitive", "unit": None, "example": None}
-    )
+    policy: PolicySettings = field(metadata={"text": "which mail is sensitive", "example": None})
     mode: Literal["enforce", "shadow"] = key(
         "enforce, or shadow: log what would be done and change nothing", default="enforce"
     )
