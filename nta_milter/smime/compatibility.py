@@ -1,0 +1,48 @@
+"""Where the oldest and the newest versions of our libraries differ: the one place that knows.
+
+The floor is Debian 12 (cryptography 38, pyOpenSSL 23), the ceiling the newest on PyPI. Everything else in
+this package is written once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+PARSE_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+    NotImplementedError,
+    UnsupportedAlgorithm,
+    InternalError,
+)
+"""What asn1crypto and cryptography raise on bytes that are not what they should be.
+
+asn1crypto documents ValueError, but a nesting of 3,000 gives RecursionError, an odd time OverflowError and
+a wrong tag may give TypeError, KeyError, IndexError or AttributeError. cryptography adds
+UnsupportedAlgorithm, and InternalError where OpenSSL leaves an error that it does not know.
+"""
+
+_CAN_SKIP_RSA_VALIDATION = (
+    "unsafe_skip_rsa_key_validation" in inspect.signature(serialization.load_der_private_key).parameters
+)
+
+
+def load_private_key(der: bytes, *, password: bytes | None = None, checked: bool = False) -> Any:
+    """Load a PKCS#8 or traditional private key.
+
+    ``checked`` says that the caller has compared the key with its certificate: the primality tests, which
+    hold the interpreter's lock for 285 ms on RSA-4096, are then left out where cryptography (39 and later)
+    can. Raises one of :data:`PARSE_ERRORS`.
+    """
+    if checked and _CAN_SKIP_RSA_VALIDATION:
+        return serialization.load_der_private_key(der, password, unsafe_skip_rsa_key_validation=True)
+    return serialization.load_der_private_key(der, password)
