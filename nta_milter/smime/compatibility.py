@@ -12,6 +12,11 @@ from typing import Any
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+try:
+    from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES as _TripleDES
+except ImportError:  # before 43
+    from cryptography.hazmat.primitives.ciphers.algorithms import TripleDES as _TripleDES
+
 PARSE_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     TypeError,
@@ -46,3 +51,8 @@ def load_private_key(der: bytes, *, password: bytes | None = None, checked: bool
     if checked and _CAN_SKIP_RSA_VALIDATION:
         return serialization.load_der_private_key(der, password, unsafe_skip_rsa_key_validation=True)
     return serialization.load_der_private_key(der, password)
+
+
+def triple_des(key: bytes) -> Any:
+    """The TripleDES cipher, which newer versions keep apart as decrepit; ``key`` has 24 bytes."""
+    return _TripleDES(key)
