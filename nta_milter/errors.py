@@ -20,6 +20,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class NtaMilterError(Exception):
     """Base of the tree; ``str()`` is one line that a person can act on."""
@@ -38,7 +40,25 @@ class NtaMilterError(Exception):
 
 
 class ConfigurationError(NtaMilterError):
-    """The configuration is wrong; ``where`` names the file with its line, or the key."""
+    """The configuration is wrong; ``where`` names the file with its line, or the key.
+
+    ``problems`` holds every mistake where several were found at once.
+    """
+
+    problems: tuple[ConfigurationError, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[ConfigurationError]) -> ConfigurationError:
+        """One error for one or more mistakes."""
+        if len(problems) == 1:
+            return problems[0]
+        error = cls(f"{len(problems)} mistakes in the configuration; the first: {problems[0]}")
+        error.problems = tuple(problems)
+        return error
+
+    def diagnostics(self) -> str:
+        """Each mistake on a line of its own."""
+        return "\n".join(str(problem) for problem in self.problems) or str(self)
 
 
 class KeyStoreError(ConfigurationError):

@@ -143,6 +143,9 @@ class DnsSettings:
     probe_bogus: str = key(
         "name with a broken signature, which a validating resolver must refuse; empty = not asked", default=""
     )
+    timezone: str = key(
+        "time zone in which the months of an NTA 7516 record begin and end", default="Europe/Amsterdam"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
