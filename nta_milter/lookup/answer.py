@@ -21,9 +21,11 @@ class Answer:
 
     ``records`` are the RDATA in a form of plain Python values: TXT as the joined ``bytes`` of one RR,
     MX as ``(preference, "host")``, A and AAAA as ``"address"``, TLSA and SMIMEA as
-    ``(usage, selector, matching_type, data)``, CNAME as ``"host"``. ``secure`` is the AD bit of a resolver
-    whose word we take (RFC 4035 section 3.2.3). ``ttl`` is in seconds. ``canonical`` is the name after
-    CNAMEs, lower case, without a trailing dot. ``reason`` says why an answer is UNKNOWN.
+    ``(usage, selector, matching_type, data)``, CNAME as ``"host"``, other types in presentation form.
+    Host names are lower case without a trailing dot (the root is ``""``). ``secure`` is the AD bit of a
+    resolver whose word we take (RFC 4035 section 3.2.3). ``ttl`` is in seconds. ``canonical`` is the name
+    after CNAMEs, in the same form. ``reason`` says why an answer is UNKNOWN. ``rcode`` is the response's
+    RCODE by its name (RFC 1035 section 4.1.1), empty when nothing usable came back.
     """
 
     presence: Presence
@@ -32,6 +34,7 @@ class Answer:
     records: tuple[object, ...] = ()
     canonical: str = ""
     reason: str = ""
+    rcode: str = ""
 
 
 class Resolver(Protocol):
