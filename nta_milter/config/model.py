@@ -47,8 +47,14 @@ class MilterSettings:
         "where Postfix finds us: unix:PATH, or inet:PORT@127.0.0.1 (costs about 43 ms a message)",
         default="unix:/var/spool/postfix/nta-milter/milter.sock",
     )
-    threads: int = key("messages inspected at the same time", default=8, minimum=1, maximum=256)
-    lookup_threads: int = key("DNS look-ups at the same time", default=64, minimum=1, maximum=1024)
+    workers: int = key(
+        "processes that serve the socket; more than one uses more than one core",
+        default=2,
+        minimum=1,
+        maximum=64,
+    )
+    threads: int = key("messages inspected at the same time per worker", default=8, minimum=1, maximum=256)
+    lookup_threads: int = key("DNS look-ups at the same time per worker", default=64, minimum=1, maximum=1024)
     timeout: int = key(
         "longest silence on a connection with Postfix (its milter_content_timeout)",
         default=300,
@@ -104,6 +110,12 @@ class InternalSettings:
         "domains that our users send from, lower case; empty = the internal domains",
         default=(),
         example='["care.test"]',
+    )
+    bounce_address: str = key(
+        "envelope sender of mail that was opened, so that reports about it stay inside; "
+        "empty = postmaster of the first internal domain",
+        default="",
+        example='"postmaster@care.test"',
     )
     delegates: dict[str, tuple[str, ...]] = table(
         dict,
