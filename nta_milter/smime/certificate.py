@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from asn1crypto import core, pem, x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 
-from nta_milter.errors import CertificateError
+from nta_milter.errors import CertificateError, KeyStoreError
 from nta_milter.smime.compatibility import PARSE_ERRORS
 
 EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"
@@ -21,6 +22,9 @@ ANY_EXTENDED_KEY_USAGE = "2.5.29.37.0"
 
 SIZE_LIMIT = 65_536
 """Longest certificate that we parse, in bytes; real ones have one to three thousand."""
+
+FILE_LIMIT = 16_777_216
+"""Largest file of certificates, in bytes."""
 
 ENCRYPTION_CURVES = frozenset(
     {"secp256r1", "secp384r1", "secp521r1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"}
@@ -87,6 +91,7 @@ class Certificate:
     ``key_usage`` has the names of RFC 5280 section 4.2.1.3, ``extended_key_usage`` dotted object
     identifiers; None = the extension is absent. ``algorithm`` is the subject public key's: ``rsa``,
     ``rsassa_pss``, ``rsaes_oaep``, ``ec``, ``x25519``, ``x448``, ``ed25519``, ``ed448``, ``dsa``.
+    ``signature_hash`` is the digest that its issuer signed with, ``sha256`` or so, empty if not known.
     ``unknown_critical`` are critical extensions that we do not process.
     """
 
@@ -106,7 +111,7 @@ class Certificate:
     key_usage: frozenset[str] | None = field(compare=False)
     extended_key_usage: frozenset[str] | None = field(compare=False)
     is_authority: bool = field(compare=False)
-    signature_algorithm: str = field(compare=False)
+    signature_hash: str = field(compare=False)
     unknown_critical: tuple[str, ...] = field(compare=False)
 
     @classmethod
@@ -187,6 +192,24 @@ def certificates_from_pem(data: bytes) -> Iterator[Certificate]:
             yield Certificate.from_der(der)
 
 
+def certificates_from_file(file: Path) -> tuple[Certificate, ...]:
+    """Every certificate of a PEM file, or the one of a DER file; raises KeyStoreError naming the file."""
+    try:
+        if file.stat().st_size > FILE_LIMIT:
+            raise KeyStoreError(f"larger than {FILE_LIMIT} bytes", where=str(file))
+        data = file.read_bytes()
+        certificates = (
+            (Certificate.from_der(data),) if data.startswith(b"\x30") else tuple(certificates_from_pem(data))
+        )
+    except OSError as error:
+        raise KeyStoreError(f"cannot be read ({error.strerror})", where=str(file)) from error
+    except CertificateError as error:
+        raise KeyStoreError(error.message, where=str(file)) from error
+    if not certificates:
+        raise KeyStoreError("the file holds no certificate", where=str(file))
+    return certificates
+
+
 def _not_usable(certificate: Certificate, at: datetime) -> str:
     """Why mail may not be encrypted to ``certificate``; empty = it may."""
     if at > certificate.not_after:
@@ -261,7 +284,7 @@ def _parse(data: bytes) -> Certificate:
         key_usage=_key_usage(extensions),
         extended_key_usage=_extended_key_usage(extensions),
         is_authority=_is_authority(extensions),
-        signature_algorithm=parsed["signature_algorithm"]["algorithm"].dotted,
+        signature_hash=_signature_hash(parsed["signature_algorithm"]),
         unknown_critical=tuple(
             oid for oid, (critical, _) in extensions.items() if critical and oid not in _UNDERSTOOD
         ),
@@ -338,6 +361,13 @@ def _public_key(info: Any, der: bytes) -> Any:
         plain["algorithm"] = {"algorithm": "rsa"}
         der = plain.dump(force=True)
     return serialization.load_der_public_key(der)
+
+
+def _signature_hash(algorithm: Any) -> str:
+    try:
+        return str(algorithm.hash_algo)
+    except PARSE_ERRORS:
+        return ""
 
 
 def _time(value: Any) -> datetime:

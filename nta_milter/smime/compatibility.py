@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from OpenSSL import crypto
 
 try:
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES as _TripleDES
@@ -56,3 +58,16 @@ def load_private_key(der: bytes, *, password: bytes | None = None, checked: bool
 def triple_des(key: bytes) -> Any:
     """The TripleDES cipher, which newer versions keep apart as decrepit; ``key`` has 24 bytes."""
     return _TripleDES(key)
+
+
+def load_crl(der: bytes) -> Any:
+    """A CRL (DER, RFC 5280 section 5) as ``X509Store.add_crl`` of this pyOpenSSL takes it.
+
+    Up to 23 that is a type of pyOpenSSL's own, later cryptography's. Raises one of :data:`PARSE_ERRORS`.
+    """
+    if not hasattr(crypto, "load_crl"):
+        return x509.load_der_x509_crl(der)
+    try:
+        return crypto.load_crl(crypto.FILETYPE_ASN1, der)
+    except crypto.Error as error:
+        raise ValueError("not a certificate revocation list") from error

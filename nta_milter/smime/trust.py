@@ -1,0 +1,248 @@
+"""Whom we believe: path validation (RFC 5280) by OpenSSL, and what S/MIME (RFC 8550) asks on top.
+
+OpenSSL does signatures, dates, basic constraints, key usage of issuers, name constraints and CRLs. Ours are
+the purpose (emailProtection along the path, signing by the end certificate), the strength of digests and
+keys, and the judgement of what is not known.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from OpenSSL import crypto
+
+from nta_milter.errors import CertificateError, KeyStoreError
+from nta_milter.smime.certificate import RSA_MAXIMUM, RSA_MINIMUM, Certificate, certificates_from_file
+from nta_milter.smime.revocation import RevocationLists
+
+INTERMEDIATE_LIMIT = 32
+"""Certificates of a message that are looked at; more are left aside."""
+
+FILE_SUFFIXES = (".pem", ".crt", ".cer")
+
+_STRONG_HASHES = frozenset(
+    {"sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "shake256"}
+)
+_EXPIRED, _REVOKED = 10, 23
+"""X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_REVOKED of OpenSSL."""
+
+TrustStatus = Literal["trusted", "untrusted", "expired", "revoked", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustVerdict:
+    """What a certificate is worth at a moment, and why.
+
+    ``unknown`` = the path is right, but whether it is revoked is not known and the policy wants to know.
+    ``revocation`` is ``good``, ``revoked`` or ``unknown`` (no fitting CRL, or nothing was looked up).
+    ``chain`` leads from the certificate to the trust anchor; empty when there is no path.
+    """
+
+    status: TrustStatus
+    reason: str
+    revocation: Literal["good", "revoked", "unknown"] = "unknown"
+    chain: tuple[Certificate, ...] = field(default=(), repr=False)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the status is ``trusted``."""
+        return self.status == "trusted"
+
+
+class Trust:
+    """Trust anchors, helping intermediates and cached CRLs; immutable once loaded, usable by threads.
+
+    Every certificate in the folder is an anchor, be it a root, a subordinate authority or one person's
+    certificate. Certificates in its sub-folder ``intermediates`` only help to find a path.
+    """
+
+    def __init__(
+        self,
+        anchors: Iterable[Certificate],
+        intermediates: Iterable[Certificate] = (),
+        lists: RevocationLists | None = None,
+        *,
+        unknown_revocation: Literal["accept", "refuse"] = "accept",
+    ) -> None:
+        self.anchors = tuple(dict.fromkeys(anchors))
+        self._intermediates = tuple(dict.fromkeys(intermediates))
+        self._anchors = frozenset(self.anchors)
+        self._refuse_unknown = unknown_revocation == "refuse"
+        self._store = self._new_store(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        self._revocation_store: crypto.X509Store | None = None
+        if lists is not None and len(lists):
+            flags = crypto.X509StoreFlags.PARTIAL_CHAIN | crypto.X509StoreFlags.CRL_CHECK
+            self._revocation_store = self._new_store(flags)
+            lists.add_to(self._revocation_store)
+        # The time of a verification is a property of the store, so that one is at work at a time.
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        crls: Path | None = None,
+        unknown_revocation: Literal["accept", "refuse"] = "accept",
+    ) -> Trust:
+        """Load a PEM or DER file, or every .pem, .crt and .cer file of a folder.
+
+        ``crls`` is the folder of cached CRLs; a damaged list is left out, so that it counts as unknown.
+        Raises KeyStoreError, which names the file.
+        """
+        anchors = [c for file in _files(path) for c in certificates_from_file(file)]
+        helping = path / "intermediates"
+        intermediates = (
+            [c for file in _files(helping) for c in certificates_from_file(file)] if helping.is_dir() else []
+        )
+        lists = RevocationLists.load(crls) if crls is not None else None
+        return cls(anchors, intermediates, lists, unknown_revocation=unknown_revocation)
+
+    def judge(
+        self,
+        certificate: Certificate,
+        intermediates: Sequence[Certificate],
+        at: datetime,
+        *,
+        purpose: Literal["sign", "encrypt"] = "sign",
+    ) -> TrustVerdict:
+        """Judge ``certificate`` as it was at ``at``; it never raises for what the certificates are.
+
+        ``intermediates`` are what the message brought, not believed, in any order. For ``sign`` the
+        certificate must be one that may sign mail; for ``encrypt`` the caller looks at its key usage.
+        """
+        helping = (*intermediates[:INTERMEDIATE_LIMIT], *self._intermediates)
+        outcome = self._verify(self._store, certificate, helping, at)
+        if isinstance(outcome, _Failure):
+            return TrustVerdict("expired" if outcome.code == _EXPIRED else "untrusted", outcome.reason)
+        fault = _purpose_fault(outcome, purpose, self._anchors) or _strength_fault(outcome)
+        if fault:
+            return TrustVerdict("untrusted", fault, chain=outcome)
+        return self._judge_revocation(outcome, at)
+
+    def _judge_revocation(self, chain: tuple[Certificate, ...], at: datetime) -> TrustVerdict:
+        """Ask about each certificate alone: a missing list for one must not hide that another is revoked."""
+        unknown = ""
+        for certificate in chain:
+            if certificate in self._anchors:
+                break
+            if self._revocation_store is None:
+                unknown = "no revocation list is at hand"
+                break
+            outcome = self._verify(self._revocation_store, certificate, chain, at)
+            if isinstance(outcome, _Failure):
+                if outcome.code == _REVOKED:
+                    return TrustVerdict("revoked", outcome.reason, "revoked", chain)
+                unknown = unknown or outcome.reason
+        if not unknown:
+            return TrustVerdict("trusted", "the path to a trust anchor is valid", "good", chain)
+        if self._refuse_unknown:
+            return TrustVerdict("unknown", f"whether it is revoked is not known: {unknown}", "unknown", chain)
+        return TrustVerdict(
+            "trusted",
+            f"the path to a trust anchor is valid; revocation not known: {unknown}",
+            "unknown",
+            chain,
+        )
+
+    def _verify(
+        self, store: crypto.X509Store, certificate: Certificate, helping: Sequence[Certificate], at: datetime
+    ) -> tuple[Certificate, ...] | _Failure:
+        try:
+            target = _to_openssl(certificate)
+            others = [_to_openssl(other) for other in helping]
+            with self._lock:
+                store.set_time(at.astimezone(UTC))
+                chain = crypto.X509StoreContext(store, target, others).get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            code, depth, message = error.errors[:3]
+            names = _to_certificate(error.certificate)
+            subject = names.subject if names is not None else certificate.subject
+            return _Failure(int(code), f"{message} (at {subject}, depth {depth})")
+        except crypto.Error as error:
+            return _Failure(0, f"OpenSSL does not read the certificate ({error})")
+        found = tuple(_to_certificate(item) for item in chain)
+        if None in found:
+            return _Failure(0, "an issuer's certificate cannot be read")
+        return tuple(item for item in found if item is not None)
+
+    def _new_store(self, flags: int) -> crypto.X509Store:
+        store = crypto.X509Store()
+        store.set_flags(flags)
+        for anchor in self.anchors:
+            try:
+                store.add_cert(_to_openssl(anchor))
+            except crypto.Error as error:
+                raise KeyStoreError(
+                    f"the trust anchor {anchor.subject} is not readable by OpenSSL"
+                ) from error
+        return store
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An X509_V_ERR code and a sentence."""
+
+    code: int
+    reason: str
+
+
+def _purpose_fault(
+    chain: Sequence[Certificate], purpose: Literal["sign", "encrypt"], anchors: frozenset[Certificate]
+) -> str:
+    """RFC 8550 section 4.4.4: emailProtection (or no extension) below the anchor; and a signing key."""
+    for certificate in chain:
+        if certificate in anchors and certificate is not chain[0]:
+            break
+        if not certificate.for_email():
+            return f"the extended key usage of {certificate.subject} does not allow e-mail (emailProtection)"
+    if purpose == "sign" and not chain[0].may_sign():
+        return "its key usage does not allow signing"
+    return ""
+
+
+def _strength_fault(chain: Sequence[Certificate]) -> str:
+    """Weak digests and short keys anywhere on the path; an anchor's own signature proves nothing."""
+    for certificate in chain:
+        key = certificate.public_key
+        if isinstance(key, rsa.RSAPublicKey) and not RSA_MINIMUM <= key.key_size <= RSA_MAXIMUM:
+            return f"{certificate.subject} has an RSA key of {key.key_size} bits"
+        if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size < 256:
+            return f"{certificate.subject} has a key on {key.curve.name}"
+        if certificate.algorithm == "dsa":
+            return f"{certificate.subject} has a DSA key"
+        if certificate is not chain[-1] and certificate.signature_hash not in _STRONG_HASHES:
+            return f"{certificate.subject} is signed with {certificate.signature_hash or 'an unknown digest'}"
+    return ""
+
+
+def _to_openssl(certificate: Certificate) -> crypto.X509:
+    return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate.der)
+
+
+def _to_certificate(certificate: Any) -> Certificate | None:
+    try:
+        return Certificate.from_der(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+    except (CertificateError, crypto.Error):
+        return None
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise KeyStoreError("there is no such file or folder of certificates", where=str(path))
+        return sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix.lower() in FILE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        )
+    except OSError as error:
+        raise KeyStoreError(f"cannot be read ({error.strerror})", where=str(path)) from error
