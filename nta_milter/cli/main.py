@@ -8,14 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from nta_milter import __version__
+from nta_milter.cli.options import EXIT_NO, EXIT_TEMPORARY, EXIT_USAGE
 from nta_milter.errors import ConfigurationError, NtaMilterError, TemporaryError
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES: tuple[str, ...] = ("config",)
 """Modules of this package; each has ``register(commands)``, which adds its commands."""
-
-EXIT_NO = 1
-EXIT_USAGE = 2
-EXIT_TEMPORARY = 75
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parser().parse_args(arguments)
         status: int = parsed.run(parsed)
     except NtaMilterError as error:
-        print(f"nta-milter: {error.diagnostics()}", file=sys.stderr)
+        for line in error.diagnostics().split("\n"):
+            print(f"nta-milter: {line}", file=sys.stderr)
         if isinstance(error, ConfigurationError):
             return EXIT_USAGE
         return EXIT_TEMPORARY if isinstance(error, TemporaryError) else EXIT_NO

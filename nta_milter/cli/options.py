@@ -1,0 +1,39 @@
+"""Options and exit statuses that the command families share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nta_milter.config.load import DEFAULT_FILE, ENVIRONMENT, Loaded, load
+
+EXIT_NO = 1
+"""The answer is no."""
+EXIT_USAGE = 2
+"""The command line or the configuration is wrong."""
+EXIT_TEMPORARY = 75
+"""Time may cure it (sysexits.h, EX_TEMPFAIL)."""
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """``--config FILE``, read by ``loaded``."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"configuration file; otherwise ${ENVIRONMENT}, otherwise {DEFAULT_FILE}",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def loaded(arguments: argparse.Namespace) -> Loaded:
+    """The configuration that ``--config`` or its defaults name.
+
+    Raises:
+        ConfigurationError: it cannot be used; every mistake is named.
+    """
+    return load(arguments.config)
