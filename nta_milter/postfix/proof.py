@@ -31,6 +31,7 @@ PARAMETERS = (
     "smtpd_milters",
     "receive_override_options",
     "cleanup_service_name",
+    "message_size_limit",
     *BLIND_COPIES,
 )
 """The main.cf parameters that the proof reads."""
@@ -47,10 +48,15 @@ MANDATORY_DANE = {
 
 @dataclass(frozen=True, slots=True)
 class RoutingProof:
-    """What was proven, and the state of the files it was proven for."""
+    """What was proven, and the state of the files it was proven for.
+
+    ``inside``: sensitive mail can be pinned to the next hop inside. ``message_size_limit`` in bytes, 0 = none:
+    cleanup(8) refuses for good what a milter makes larger. ``at`` is a monotonic time in seconds.
+    """
 
     faults: tuple[str, ...]
     inside: bool
+    message_size_limit: int
     state: tuple[tuple[str, int, int, int], ...]
     at: float
 
@@ -172,7 +178,7 @@ def prove(postfix: Postfix, now: float) -> RoutingProof:
     try:
         read = postfix.read()
     except RoutingNotProven as error:
-        return RoutingProof((str(error),), False, before, now)
+        return RoutingProof((str(error),), False, 0, before, now)
     faults: list[str] = []
 
     # (1) The header of a message in the queue becomes a FILTER action.
@@ -216,7 +222,14 @@ def prove(postfix: Postfix, now: float) -> RoutingProof:
     known = tuple(dict.fromkeys(files))
     if state_of(known[:2]) != before:
         faults.append("main.cf or master.cf changed while it was read")
-    return RoutingProof(tuple(faults), inside and not faults, state_of(known), now)
+    size_limit = read.parameters["message_size_limit"]
+    return RoutingProof(
+        tuple(faults),
+        inside and not faults,
+        int(size_limit) if size_limit.isdecimal() else 0,
+        state_of(known),
+        now,
+    )
 
 
 def _blind_copies(read: Configuration) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Mail that arrives: opened for those to whom a key is bound, verified, marked."""

@@ -1,0 +1,108 @@
+"""One message that arrives: forged marks die, what can be opened is opened, the result is marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nta_milter.inbound.mark import NOT_OPENED, result, verdict
+from nta_milter.message.headers import Headers
+from nta_milter.message.model import Message
+from nta_milter.policy.outcome import UNTOUCHED, Outcome
+from nta_milter.policy.reserved import without_reserved
+from nta_milter.policy.snapshot import Snapshot
+from nta_milter.postfix.proof import RoutingProof
+from nta_milter.postfix.route import INSIDE, ROUTE_HEADER
+from nta_milter.smime.keystore import KeyRing
+from nta_milter.smime.open import Opened, classify, open_message
+
+
+RING_LIMIT = 10
+"""Most different sets of keys that one message is tried with, since each try is a private-key operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of it: the outcome, the mark, and the causes for the administrator alone."""
+
+    outcome: Outcome
+    mark: str
+    causes: tuple[str, ...] = ()
+    opened: bool = False
+    verified: bool = False
+
+
+def receive(
+    message: Message, snapshot: Snapshot, routing: RoutingProof | None, at: datetime
+) -> Received:
+    """Open a message for its envelope recipients; whatever fails, the mail goes on with its body untouched.
+
+    A key opens only for recipients it is bound to, and one body serves all recipients of a transaction: so
+    it is opened only when every recipient could have opened it.
+    """
+    own_id = snapshot.authserv_id
+    clean = without_reserved(message.headers, own_id, snapshot.reserved)
+    kind = classify(message.headers, message.body)
+    if kind is None:
+        outcome = UNTOUCHED if clean is message.headers else Outcome(headers=clean)
+        return Received(outcome, "")
+    opened = _open_for_all(message, clean, snapshot, at)
+    report = opened.report()
+    encrypted = any(layer["type"] == "encrypted" for layer in report["layers"])
+    if not opened.opened or opened.entity is None:
+        error = report["error"] or {"class": "unknown", "detail": ""}
+        return _unopened(clean, own_id, f"{error['class']}: {error['detail']}")
+    mark = result(opened)
+    verified = any(verdict(layer) == "pass" for layer in report["layers"] if layer["type"] == "signed")
+    if not encrypted:
+        headers = clean.add("Authentication-Results", f"{own_id}; {mark}")
+        return Received(Outcome(headers=headers), mark, verified=verified)
+    fault = _hop_fault(snapshot, routing)
+    if fault:
+        return _unopened(clean, own_id, f"next-hop: {fault}")
+    headers = opened.headers.add("Authentication-Results", f"{own_id}; {mark}").add(ROUTE_HEADER, INSIDE)
+    outcome = Outcome(
+        headers=headers,
+        body=opened.entity.body,
+        sender=snapshot.bounce_address,
+        sender_arguments="RET=HDRS",
+    )
+    return Received(outcome, mark, opened=True, verified=verified)
+
+
+def _open_for_all(message: Message, clean: Headers, snapshot: Snapshot, at: datetime) -> Opened:
+    """Open with a key that every recipient is bound to, else only if each one's own keys open it."""
+    rings: dict[tuple[int, ...], KeyRing] = {}
+    common = snapshot.keys
+    for recipient in message.recipients:
+        ring = snapshot.keys.bound_to([recipient.address])
+        common = common.bound_to([recipient.address])
+        rings[tuple(map(id, ring.keys))] = ring
+
+    def open_with(keys: KeyRing) -> Opened:
+        limit = snapshot.settings.smime.layer_limit
+        return open_message(clean, message.body, keys, snapshot.trust, at=at, layer_limit=limit)
+
+    opened = open_with(common)
+    if opened.opened or len(rings) == 1 or len(rings) > RING_LIMIT:
+        return opened
+    for ring in rings.values():
+        opened = open_with(ring)
+        if not opened.opened:
+            return opened
+    return opened
+
+
+def _unopened(clean: Headers, own_id: str, cause: str) -> Received:
+    headers = clean.add("Authentication-Results", f"{own_id}; {NOT_OPENED}")
+    return Received(Outcome(headers=headers), NOT_OPENED, causes=(cause,))
+
+
+def _hop_fault(snapshot: Snapshot, routing: RoutingProof | None) -> str:
+    """Why what is opened could leave its protected hop; empty when it cannot."""
+    if not snapshot.settings.internal.hops:
+        return "no internal hop is listed"
+    if routing is None or not routing.inside:
+        faults = routing.faults if routing is not None else ()
+        return faults[0] if faults else "the transport nta-inside is not in place"
+    return ""

@@ -1,0 +1,117 @@
+"""From an Outcome to the calls of libmilter: a pure plan of edits, then a thin shell that applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.header import Header
+from typing import Protocol
+
+from nta_milter.message.headers import HeaderField, Headers
+from nta_milter.message.model import Buffer
+from nta_milter.policy.outcome import Outcome
+
+BODY_CHUNK = 65_535
+"""Largest chunk of one SMFIR_REPLBODY packet that every libmilter takes, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdit:
+    """One change: ``index`` is 1-based among the fields of that name; value None deletes, index 0 adds."""
+
+    name: str
+    index: int
+    value: str | None
+
+
+def header_edits(before: Headers, after: Headers) -> tuple[HeaderEdit, ...]:
+    """The fewest edits from one set of fields to the other, in the order libmilter needs.
+
+    A delete shifts the indexes behind it at once, so fields of a name are deleted from the last to the
+    first. Fields that are the same in value and place among their name are left alone.
+    """
+    old, new = _by_name(before), _by_name(after)
+    edits: list[HeaderEdit] = []
+    for key, fields in old.items():
+        wanted = new.get(key, [])
+        if len(wanted) < len(fields):
+            kept = _longest_kept(fields, wanted)
+        else:
+            kept = list(range(len(fields)))
+        for position in range(len(fields) - 1, -1, -1):
+            if position not in kept:
+                edits.append(HeaderEdit(_text(fields[position].name), position + 1, None))
+        for place, position in enumerate(kept):
+            if fields[position].raw != wanted[place].raw:
+                edits.append(HeaderEdit(_text(fields[position].name), place + 1, _value(wanted[place])))
+    for key, fields in new.items():
+        for extra in fields[len(old.get(key, [])) :]:
+            edits.append(HeaderEdit(_text(extra.name), 0, _value(extra)))
+    return tuple(edits)
+
+
+def _by_name(headers: Headers) -> dict[bytes, list[HeaderField]]:
+    found: dict[bytes, list[HeaderField]] = {}
+    for header in headers:
+        found.setdefault(header.name.lower(), []).append(header)
+    return found
+
+
+def _longest_kept(fields: list[HeaderField], wanted: list[HeaderField]) -> list[int]:
+    """Which old positions stand for the wanted fields: equal ones where possible, else the first ones."""
+    kept: list[int] = []
+    position = 0
+    for place, field in enumerate(wanted):
+        last = len(fields) - (len(wanted) - place)
+        equal = next((i for i in range(position, last + 1) if fields[i].raw == field.raw), position)
+        kept.append(equal)
+        position = equal + 1
+    return kept
+
+
+def _text(name: bytes) -> str:
+    return name.decode("ascii", "replace")
+
+
+def _value(field: HeaderField) -> str:
+    """A value as libmilter takes it: text, folds as bare LF, what is not UTF-8 as encoded words."""
+    raw = field.raw.replace(b"\r\n", b"\n").replace(b"\0", b"")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return " " + Header(raw.strip().decode("latin-1"), "utf-8").encode(linesep="\n")
+
+
+def chunks(body: Buffer) -> Iterator[bytes]:
+    """The body in pieces of libmilter's size; pymilter takes bytes alone."""
+    view = memoryview(body)
+    for start in range(0, len(view), BODY_CHUNK):
+        yield bytes(view[start : start + BODY_CHUNK])
+
+
+class MessageContext(Protocol):
+    """The calls of libmilter that change a message; valid at end of message only."""
+
+    def addheader(self, field: str, value: str, idx: int = -1) -> None: ...  # noqa: D102
+    def chgheader(self, field: str, idx: int, value: str | None) -> None: ...  # noqa: D102
+    def replacebody(self, body: bytes) -> None: ...  # noqa: D102
+    def chgfrom(self, sender: str, params: str | None = None) -> None: ...  # noqa: D102
+
+
+def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
+    """Carry an Outcome out on a message; the reply is the caller's."""
+    if outcome.headers is not None:
+        for edit in header_edits(before, outcome.headers):
+            if edit.index == 0:
+                context.addheader(edit.name, edit.value or "")
+            else:
+                context.chgheader(edit.name, edit.index, edit.value)
+    if outcome.sender is not None:
+        context.chgfrom(f"<{outcome.sender}>", outcome.sender_arguments or None)
+    if outcome.body is not None:
+        sent = False
+        for chunk in chunks(outcome.body):
+            context.replacebody(chunk)
+            sent = True
+        if not sent:
+            context.replacebody(b"")

@@ -1,0 +1,133 @@
+"""The libmilter callbacks: they collect bytes, read macros and apply actions, and compute nothing.
+
+Debian's libmilter runs the callbacks of one connection on changing threads, while pymilter keeps one Python
+thread state per connection; work that re-enters Python from C there crashes the process. So all work is done
+on threads that Python made, and a callback only waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, ClassVar
+
+import Milter
+
+from nta_milter.errors import NtaMilterError
+from nta_milter.milter.actions import apply
+from nta_milter.milter.service import Service
+from nta_milter.milter.session import Session, Submission
+from nta_milter.policy.client import Client
+from nta_milter.policy.outcome import Outcome, Reply
+
+PROGRESS_INTERVAL = 20
+"""Seconds after which Postfix is told that work goes on (its patience is milter_content_timeout)."""
+
+log = logging.getLogger(__name__)
+
+
+@Milter.header_leading_space  # type: ignore[untyped-decorator]
+class Callbacks(Milter.Base):  # type: ignore[misc]
+    """One connection with Postfix; ``service`` is set once, before any connection."""
+
+    service: ClassVar[Service]
+
+    def __init__(self) -> None:
+        self.session = Session(self.service.new_spool)
+
+    @Milter.noreply  # type: ignore[untyped-decorator]
+    def connect(self, hostname: str, family: int, hostaddr: Any) -> int:
+        """Remember who connects and on which listener."""
+        self.session.address = hostaddr[0] if isinstance(hostaddr, tuple) else ""
+        self.session.side = self.getsymval("{nta_side}") or ""
+        return int(Milter.CONTINUE)
+
+    @Milter.decode("bytes")  # type: ignore[untyped-decorator]
+    def envfrom(self, sender: bytes, *arguments: bytes) -> int:
+        """Begin a transaction."""
+        self.session.begin(sender, arguments)
+        return int(Milter.CONTINUE)
+
+    @Milter.noreply  # type: ignore[untyped-decorator]
+    @Milter.decode("bytes")  # type: ignore[untyped-decorator]
+    def envrcpt(self, recipient: bytes, *arguments: bytes) -> int:
+        """Remember a recipient and let its domain be looked up meanwhile."""
+        transaction = self.session.transaction
+        if transaction is not None:
+            transaction.add_recipient(recipient, arguments)
+            self.service.expect(self.session.side, transaction.recipients[-1])
+        return int(Milter.CONTINUE)
+
+    @Milter.noreply  # type: ignore[untyped-decorator]
+    @Milter.decode("bytes")  # type: ignore[untyped-decorator]
+    def header(self, name: bytes, value: bytes) -> int:
+        """Collect a header field."""
+        if self.session.transaction is not None:
+            self.session.transaction.add_header(name, value)
+        return int(Milter.CONTINUE)
+
+    @Milter.noreply  # type: ignore[untyped-decorator]
+    def body(self, chunk: bytes) -> int:
+        """Collect a piece of the body; a fault is told at end of message."""
+        transaction = self.session.transaction
+        if transaction is not None and transaction.failure is None:
+            try:
+                transaction.spool.write(chunk)
+            except NtaMilterError as error:
+                transaction.failure = error
+        return int(Milter.CONTINUE)
+
+    def eom(self) -> int:
+        """Hand the message to the work threads, wait, and carry their outcome out."""
+        transaction = self.session.transaction
+        if transaction is None:
+            return int(Milter.TEMPFAIL)
+        try:
+            client = Client(
+                self.session.side,
+                self.session.address,
+                self.getsymval("{auth_authen}") or "",
+                self.getsymval("{tls_version}") or "",
+                self.getsymval("{cipher}") or "",
+            )
+            queue_id = self.getsymval("i") or "-"
+            if transaction.failure is not None:
+                outcome = self.service.failed(queue_id, transaction.failure)
+            else:
+                submission = Submission(client, queue_id, transaction.message())
+                outcome = self._wait(self.service.submit(submission))
+                if outcome.reply is None:
+                    apply(self, submission.message.headers, outcome)
+        except NtaMilterError as error:
+            outcome = self.service.failed("-", error)
+        except Exception:  # noqa: BLE001 - the edge to libmilter: whatever it is, the mail waits
+            outcome = self.service.crashed()
+        finally:
+            self.session.discard()
+        return self._answer(outcome.reply)
+
+    def abort(self) -> int:
+        """The client gave the message up."""
+        self.session.discard()
+        return int(Milter.CONTINUE)
+
+    def close(self) -> int:
+        """The connection ended, perhaps in the middle of a message."""
+        self.session.discard()
+        return int(Milter.CONTINUE)
+
+    def _wait(self, future: Future[Outcome]) -> Outcome:
+        while True:
+            try:
+                return future.result(timeout=PROGRESS_INTERVAL)
+            except FutureTimeoutError:
+                if future.done():
+                    raise
+                self.progress()
+
+    def _answer(self, reply: Reply | None) -> int:
+        if reply is None:
+            return int(Milter.ACCEPT)
+        self.setreply(reply.code, reply.status, reply.text)
+        return int(Milter.TEMPFAIL if reply.code.startswith("4") else Milter.REJECT)

@@ -1,0 +1,215 @@
+"""What happens with a message, step by step, on threads that Python made.
+
+An outgoing message passes (1) inspection, which never waits for anybody, (2) the look-ups, on threads of
+their own so that slow DNS does not hold up other mail, (3) the decision and the cryptography. A message that
+is not sensitive is done after (1).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from nta_milter.audit.events import AuditRecord, Event
+from nta_milter.audit.write import AuditWriter
+from nta_milter.compliance.report import ComplianceReport
+from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError
+from nta_milter.inbound.receive import receive
+from nta_milter.message.model import Recipient
+from nta_milter.message.spool import Spool
+from nta_milter.milter.log import key_values
+from nta_milter.milter.session import Submission
+from nta_milter.outbound import smime
+from nta_milter.outbound.inspect import Inspection, inspect, is_internal
+from nta_milter.outbound.plan import Plan, plan
+from nta_milter.outbound.readable import pin_inside, untouched
+from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
+from nta_milter.policy.route import Route
+from nta_milter.policy.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+UNMARKED = Reply.temporary("this listener has no side marker for nta-milter (milter_macro_defaults)", "4.3.5")
+STOPPING = Reply.temporary("nta-milter is stopping", "4.3.2")
+INTERNAL_ERROR = Reply.temporary("internal error, the message is kept by its sender", "4.3.0")
+
+
+@dataclass(slots=True)
+class Job:
+    """One message under way, with the snapshot and the moment it began with."""
+
+    submission: Submission
+    snapshot: Snapshot
+    at: datetime
+    done: Future[Outcome] = field(default_factory=Future)
+    inspection: Inspection | None = None
+    reports: Mapping[str, ComplianceReport] = field(default_factory=dict)
+
+    def log(self, level: int, event: str, **values: str) -> None:
+        """One line: the queue id first, then key=value; never message content."""
+        log.log(level, "%s: event=%s %s", self.submission.queue_id, event, key_values(values))
+
+    def record(self, event: Event, route: str, reasons: tuple[str, ...]) -> AuditRecord:
+        """The audit record of this message."""
+        message = self.submission.message
+        recipients = tuple(recipient.address for recipient in message.recipients)
+        return AuditRecord(
+            self.at, event, self.submission.queue_id, message.sender, recipients, route, reasons
+        )
+
+
+class Service:
+    """The work behind the callbacks. ``snapshot`` is swapped whole by ``reload``."""
+
+    def __init__(self, snapshot: Snapshot, audit: AuditWriter, clock: Callable[[], datetime]) -> None:
+        self.snapshot = snapshot
+        self._audit = audit
+        self._clock = clock
+        settings = snapshot.settings.milter
+        self._work = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
+        self._waiting = ThreadPoolExecutor(settings.lookup_threads, thread_name_prefix="lookup")
+
+    def new_spool(self) -> Spool:
+        """A spool for one message's body."""
+        settings = self.snapshot.settings.milter
+        return Spool(settings.spool_threshold, settings.spool)
+
+    def expect(self, side: str, recipient: Recipient) -> None:
+        """Warm the cache for a recipient's domain; fire and forget."""
+        snapshot = self.snapshot
+        if side == "outbound" and recipient.domain and not is_internal(recipient.domain, snapshot):
+            snapshot.compliance.warm(recipient.domain)
+
+    def submit(self, submission: Submission) -> Future[Outcome]:
+        """Begin the work on a message; the future gives its Outcome, whatever happens."""
+        job = Job(submission, self.snapshot, self._clock())
+        self._step(self._work, job, self._begin)
+        return job.done
+
+    def _step(self, threads: Executor, job: Job, step: Callable[[Job], None]) -> None:
+        """Do the next step on the threads it belongs to; whatever fails there ends the job."""
+
+        def guarded() -> None:
+            try:
+                step(job)
+            except NtaMilterError as error:
+                job.log(logging.WARNING, "refused", error=str(error))
+                self._end(job, Outcome(reply=_reply(error)))
+            except Exception:
+                log.exception("%s: event=internal-error", job.submission.queue_id)
+                self._end(job, Outcome(reply=INTERNAL_ERROR))
+
+        try:
+            threads.submit(guarded)
+        except RuntimeError:
+            self._end(job, Outcome(reply=STOPPING))
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        """Give the outcome to the waiting callback; in shadow mode nothing is changed or refused."""
+        shadow = job.snapshot.settings.mode == "shadow"
+        job.done.set_result(UNTOUCHED if shadow else outcome)
+
+    def _begin(self, job: Job) -> None:
+        side = job.submission.client.side
+        if job.snapshot.listener(side) is None:
+            job.log(logging.ERROR, "listener-unmarked", side=side or "none")
+            self._end(job, Outcome(reply=UNMARKED))
+        elif side == "outbound":
+            self._inspect(job)
+        else:
+            self._receive(job)
+
+    def _inspect(self, job: Job) -> None:
+        message = job.submission.message
+        job.inspection = inspect(message, job.submission.client, job.snapshot)
+        if job.inspection.domains:
+            self._step(self._waiting, job, self._look_up)
+        else:
+            self._finish(job)
+
+    def _look_up(self, job: Job) -> None:
+        assert job.inspection is not None
+        job.reports = job.snapshot.compliance.reports(
+            job.inspection.domains, job.at, job.snapshot.settings.dns.deadline
+        )
+        self._step(self._work, job, self._finish)
+
+    def _finish(self, job: Job) -> None:
+        assert job.inspection is not None
+        routing = job.snapshot.routing.current() if job.inspection.sensitive else None
+        made = plan(
+            job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at
+        )
+        outcome = self._carry_out(job, made)
+        if job.inspection.sensitive or made.exempted:
+            self._audit.write(_outgoing(job, made))
+        job.log(logging.INFO, "outgoing", route=made.combined.route.value, reasons=made.combined.text)
+        self._end(job, outcome)
+
+    @staticmethod
+    def _carry_out(job: Job, made: Plan) -> Outcome:
+        message = job.submission.message
+        match made.combined.route:
+            case Route.PASS if made.combined.pinned:
+                return pin_inside(message, job.snapshot)
+            case Route.PASS:
+                return untouched(message, job.snapshot)
+            case Route.SMIME:
+                return smime.rewrite(made, job.snapshot, job.at)
+            case Route.REJECT:
+                return Outcome(reply=Reply.permanent(made.combined.text))
+            case _:
+                return Outcome(reply=Reply.temporary(made.combined.text))
+
+    def _receive(self, job: Job) -> None:
+        message = job.submission.message
+        received = receive(message, job.snapshot, job.at)
+        if received.mark:
+            event = Event.VERIFIED if received.verified else Event.NOT_OPENED
+            event = Event.OPENED if received.opened else event
+            self._audit.write(job.record(event, "pass", (received.mark, *received.causes)))
+        job.log(logging.INFO, "incoming", mark=received.mark or "none", causes="; ".join(received.causes))
+        self._end(job, received.outcome)
+
+    def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
+        """The answer to a fault that was met while the message came in."""
+        self._work.submit(log.warning, "%s: event=refused error=%s", queue_id, error)
+        return Outcome(reply=_reply(error))
+
+    def crashed(self) -> Outcome:
+        """The answer to a fault of our own, seen in a callback; logged on a thread of ours."""
+        self._work.submit(log.error, "-: event=internal-error", exc_info=sys.exc_info())
+        return Outcome(reply=INTERNAL_ERROR)
+
+    def close(self) -> None:
+        """End the threads when their work is done."""
+        self._work.shutdown()
+        self._waiting.shutdown()
+        self._audit.close()
+
+
+EVENTS = {
+    Route.SMIME: Event.SENT,
+    Route.REJECT: Event.REFUSED,
+    Route.TEMPFAIL: Event.DEFERRED,
+}
+
+
+def _outgoing(job: Job, made: Plan) -> AuditRecord:
+    event = EVENTS.get(made.combined.route, Event.PASSED_INSIDE if made.combined.pinned else Event.EXEMPTED)
+    return job.record(
+        event, made.combined.route.value, tuple(reason.text for reason in made.combined.reasons)
+    )
+
+
+def _reply(error: NtaMilterError) -> Reply:
+    """What cannot change is 5xx, what time may cure is 4xx."""
+    if isinstance(error, MessageError):
+        return Reply.permanent(error.message, "5.6.0")
+    if isinstance(error, PermanentError) and not isinstance(error, CertificateError):
+        return Reply.permanent(str(error))
+    return Reply.temporary(str(error))

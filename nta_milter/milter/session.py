@@ -1,0 +1,87 @@
+"""One connection's state: what Postfix has shown so far, collected without a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nta_milter.errors import NtaMilterError
+from nta_milter.message.address import envelope_address
+from nta_milter.message.headers import HeaderField, Headers
+from nta_milter.message.model import Message, Recipient
+from nta_milter.message.spool import Spool
+from nta_milter.policy.client import Client
+
+HEADER_LIMIT = 1_048_576
+"""Most bytes of header fields that one message may have; Postfix's own header_size_limit is far below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message with where it came from and Postfix's queue id, as the work threads see it."""
+
+    client: Client
+    queue_id: str
+    message: Message
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One message while it comes in."""
+
+    spool: Spool
+    sender: str = ""
+    sender_arguments: tuple[str, ...] = ()
+    recipients: list[Recipient] = field(default_factory=list)
+    fields: list[HeaderField] = field(default_factory=list)
+    header_bytes: int = 0
+    failure: NtaMilterError | None = None
+    """A fault in a callback that cannot answer: told at end of message."""
+
+    def add_recipient(self, address: bytes, arguments: tuple[bytes, ...]) -> None:
+        """Take RCPT TO: the address in brackets and its ESMTP arguments."""
+        self.recipients.append(Recipient(envelope_address(address), _texts(arguments)))
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        """Take one header field; libmilter gives folds as bare LF and keeps the leading blank."""
+        self.header_bytes += len(name) + len(value) + 3
+        if self.header_bytes <= HEADER_LIMIT:
+            self.fields.append(HeaderField(name, value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")))
+
+    def message(self) -> Message:
+        """The message, complete."""
+        return Message(
+            self.sender,
+            self.sender_arguments,
+            tuple(self.recipients),
+            Headers(tuple(self.fields)),
+            self.spool.close_for_reading(),
+        )
+
+
+class Session:
+    """What is known of one connection: its client, and the transaction under way."""
+
+    def __init__(self, new_spool: Callable[[], Spool]) -> None:
+        self._new_spool = new_spool
+        self.side = ""
+        self.address = ""
+        self.transaction: Transaction | None = None
+
+    def begin(self, sender: bytes, arguments: tuple[bytes, ...]) -> Transaction:
+        """MAIL FROM: a new transaction; one that was left behind is discarded."""
+        self.discard()
+        self.transaction = Transaction(
+            self._new_spool(), envelope_address(sender), _texts(arguments)
+        )
+        return self.transaction
+
+    def discard(self) -> None:
+        """Forget the transaction and its spool file."""
+        if self.transaction is not None:
+            self.transaction.spool.discard()
+            self.transaction = None
+
+
+def _texts(arguments: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple(argument.decode("utf-8", "surrogateescape") for argument in arguments)

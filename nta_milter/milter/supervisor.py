@@ -1,0 +1,135 @@
+"""The parent: opens the socket, keeps the workers alive, reloads and stops them.
+
+libmilter takes SIGHUP, SIGINT and SIGTERM for itself in a worker, so reload and supervision live here, in a
+process that never runs libmilter's main loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import milter
+
+from nta_milter.config.load import load
+from nta_milter.errors import ConfigurationError, NtaMilterError
+from nta_milter.milter import log as log_lines
+from nta_milter.milter.worker import NAME, RELOAD, serve
+from nta_milter.policy.snapshot import Snapshot, build
+
+log = logging.getLogger(__name__)
+
+RESTART_DELAY = 1.0
+"""Seconds between the death of a worker and the next one, so that a broken start does not spin."""
+
+STOP_PATIENCE = 320
+"""Seconds that a worker may take to finish the messages it has; above Postfix's milter_content_timeout."""
+
+SIGNALS = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+
+
+class Supervisor:
+    """The worker processes of one socket."""
+
+    def __init__(self, configuration: Path | None) -> None:
+        self._configuration = configuration
+        self._workers: dict[int, int] = {}
+        self._snapshot: Snapshot = build(load(configuration).settings)
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; 0 when every worker ended well."""
+        settings = self._snapshot.settings
+        log_lines.start(settings.log)
+        os.umask(0o007)
+        self._open(settings.milter.socket)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for _ in range(settings.milter.workers):
+            self._start_worker()
+        log.info("-: event=started socket=%s workers=%d", settings.milter.socket, settings.milter.workers)
+        while True:
+            received = signal.sigwait(SIGNALS)
+            if received == signal.SIGCHLD:
+                self._replace_dead()
+            elif received == signal.SIGHUP:
+                self._reload()
+            else:
+                return self._stop()
+
+    @staticmethod
+    def _open(socket: str) -> None:
+        try:
+            milter.setconn(socket)
+            milter.register(NAME)
+            milter.opensocket(True)
+        except milter.error as error:
+            raise ConfigurationError(f"cannot be opened ({error})", where=f"milter.socket {socket}") from error
+
+    def _start_worker(self) -> None:
+        reading, writing = os.pipe()
+        process = os.fork()
+        if process:
+            os.close(reading)
+            self._workers[process] = writing
+            return
+        status = 1
+        try:
+            os.close(writing)
+            for other in self._workers.values():
+                os.close(other)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            serve(self._snapshot, self._configuration, reading)
+            status = 0
+        except NtaMilterError as error:
+            log.error("-: event=worker-failed error=%s", error.diagnostics())
+        except BaseException:
+            log.exception("-: event=worker-crashed")
+        finally:
+            logging.shutdown()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _replace_dead(self) -> None:
+        while self._workers:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                return
+            os.close(self._workers.pop(process))
+            log.error("-: event=worker-died pid=%d status=%d", process, os.waitstatus_to_exitcode(status))
+            time.sleep(RESTART_DELAY)
+            self._start_worker()
+
+    def _reload(self) -> None:
+        """A bad file keeps the old state and says why; a good one goes to every worker."""
+        try:
+            self._snapshot = build(load(self._configuration).settings, self._snapshot)
+        except NtaMilterError as error:
+            log.error("-: event=reload-refused error=%s", error.diagnostics())
+            return
+        for control in self._workers.values():
+            with contextlib.suppress(BrokenPipeError):
+                os.write(control, RELOAD)
+
+    def _stop(self) -> int:
+        for process in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+        worst = 0
+        until = time.monotonic() + STOP_PATIENCE
+        while self._workers:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process:
+                os.close(self._workers.pop(process))
+                worst = worst or os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > until:
+                for late in self._workers:
+                    os.kill(late, signal.SIGKILL)
+                until = float("inf")
+            else:
+                signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+        log.info("-: event=stopped")
+        return 1 if worst else 0

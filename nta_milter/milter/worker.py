@@ -1,0 +1,75 @@
+"""One worker process: it serves Postfix on the socket that its parent opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import Milter
+
+from nta_milter.audit.write import AuditWriter
+from nta_milter.config.load import load
+from nta_milter.errors import NtaMilterError
+from nta_milter.milter.callbacks import Callbacks
+from nta_milter.milter.service import Service
+from nta_milter.policy.snapshot import Snapshot, build
+
+log = logging.getLogger(__name__)
+
+NAME = "nta-milter"
+RELOAD = b"r"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def serve(snapshot: Snapshot, configuration: Path | None, control: int) -> None:
+    """Serve until told to stop. ``control`` is the read end of the parent's pipe: a byte means reload,
+    its end means that the parent is gone."""
+    settings = snapshot.settings
+    service = Service(snapshot, AuditWriter(settings.audit.file), _now)
+    stop = threading.Event()
+    threading.Thread(
+        target=_obey, args=(service, configuration, control), name="control", daemon=True
+    ).start()
+    threading.Thread(target=_prove, args=(service, stop), name="proof", daemon=True).start()
+    Callbacks.service = service
+    Milter.factory = Callbacks
+    Milter.set_flags(Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM)
+    try:
+        Milter.runmilter(NAME, settings.milter.socket, settings.milter.timeout, rmsock=False)
+    finally:
+        stop.set()
+        service.close()
+
+
+def _obey(service: Service, configuration: Path | None, control: int) -> None:
+    """Carry out the parent's word; when the parent is gone, stop as on SIGTERM."""
+    while os.read(control, 1) == RELOAD:
+        try:
+            service.snapshot = build(load(configuration).settings, service.snapshot)
+        except NtaMilterError as error:
+            log.error("-: event=reload-refused error=%s", error.diagnostics())
+        else:
+            log.info("-: event=reloaded")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _prove(service: Service, stop: threading.Event) -> None:
+    """Prove routing and resolver at start and every interval, and log what changed."""
+    said: tuple[str, ...] | None = None
+    while not stop.is_set():
+        snapshot = service.snapshot
+        faults = (*snapshot.routing.current().faults, *snapshot.compliance.proof_faults())
+        if faults != said:
+            for fault in faults:
+                log.error("-: event=not-proven fault=%s", fault)
+            if not faults:
+                log.info("-: event=proven what=routing,resolver")
+            said = faults
+        stop.wait(snapshot.settings.routing.interval)

@@ -1,0 +1,1 @@
+"""Outgoing mail: what it holds, what is decided, and one file per outcome."""

@@ -1,0 +1,93 @@
+"""First step for an outgoing message, without network: what is it, and is it sensitive?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nta_milter.config.model import RuleSettings
+from nta_milter.message.address import addresses
+from nta_milter.message.mime import Part, attachment_size, parse, wire_size
+from nta_milter.message.model import Message, Recipient
+from nta_milter.policy import client as clients
+from nta_milter.policy.client import Client
+from nta_milter.policy.rules import match
+from nta_milter.policy.sensitivity import Sensitivity, judge
+from nta_milter.policy.snapshot import Snapshot
+from nta_milter.smime.open import classify
+
+NOT_SENSITIVE = Sensitivity(False, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """One recipient with what can be said of it without asking anybody."""
+
+    recipient: Recipient
+    internal: bool
+    rule: RuleSettings | None
+    sensitivity: Sensitivity
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A message taken apart, before any look-up."""
+
+    message: Message
+    part: Part
+    addressees: tuple[Addressee, ...]
+    senders: tuple[str, ...]
+    client_fault: str
+    ciphertext: bool
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether anybody gets it as a sensitive message."""
+        return any(addressee.sensitivity.value for addressee in self.addressees)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains outside whose compliance matters."""
+        return tuple(
+            dict.fromkeys(
+                addressee.recipient.domain
+                for addressee in self.addressees
+                if addressee.sensitivity.value and not addressee.internal
+            )
+        )
+
+
+def is_internal(domain: str, snapshot: Snapshot) -> bool:
+    """Whether a domain is delivered by ourselves."""
+    return domain.lower() in snapshot.internal_domains
+
+
+def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool = False) -> Inspection:
+    """Take a message apart and judge it; ``every`` looks for all reasons, not just the first.
+
+    Raises MessageError or LimitExceeded for what cannot be read as a message.
+    """
+    policy = snapshot.settings.policy
+    part = parse(
+        message.headers, message.body, part_limit=policy.part_limit, depth_limit=policy.depth_limit
+    )
+    judged: dict[bool, Sensitivity] = {}
+    addressees = []
+    for recipient in message.recipients:
+        internal = is_internal(recipient.domain, snapshot)
+        rule = match(snapshot.settings.rules, message.sender, recipient.address)
+        sensitivity = NOT_SENSITIVE
+        if rule is None or rule.sensitive != "no":
+            if internal not in judged:
+                judged[internal] = judge(
+                    message, part, snapshot.sensitivity, to_outside=not internal, every=every
+                )
+            sensitivity = judged[internal]
+            if rule is not None and rule.sensitive == "yes" and not sensitivity.value:
+                sensitivity = Sensitivity.by_rule(rule.name)
+        addressees.append(Addressee(recipient, internal, rule, sensitivity))
+    senders = addresses(message.headers, "From")
+    listener = snapshot.listener(client.side)
+    fault = clients.fault(client, listener, snapshot.settings.internal, senders)
+    return Inspection(
+        message, part, tuple(addressees), senders, fault, _is_ciphertext(message, snapshot)
+    )

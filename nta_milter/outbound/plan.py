@@ -1,0 +1,155 @@
+"""Second step: with the compliance reports in hand, what becomes of the message for each recipient?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nta_milter.compliance.report import ComplianceReport
+from nta_milter.message.address import addresses
+from nta_milter.message.mime import attachment_size
+from nta_milter.outbound.inspect import Addressee, Inspection
+from nta_milter.policy.client import Client, may_sign_as_person
+from nta_milter.policy.route import Certificate, Combined, Decision, Facts, Route, combine, decide
+from nta_milter.policy.snapshot import Snapshot
+from nta_milter.postfix.proof import RoutingProof
+from nta_milter.postfix.route import to_hosts
+from nta_milter.smime.directory import Found
+from nta_milter.smime.keystore import PrivateKey
+
+SMIME_GROWTH = 1.5
+"""Estimate of how much a message grows: base64 of the ciphertext (4/3, line ends) and a signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One recipient's decision with what it rests on."""
+
+    addressee: Addressee
+    decision: Decision
+    report: ComplianceReport | None
+    found: Found | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole message's route, and who signs."""
+
+    inspection: Inspection
+    destinations: tuple[Destination, ...]
+    combined: Combined
+    signer: PrivateKey | None
+
+
+def plan(
+    inspection: Inspection,
+    reports: Mapping[str, ComplianceReport],
+    client: Client,
+    snapshot: Snapshot,
+    routing: RoutingProof | None,
+    at: datetime,
+) -> Plan:
+    """Decide for every recipient and for the whole.
+
+    ``routing`` is None where nothing needs a route. Pure but for the certificate directory's memory.
+    """
+    destinations = []
+    for addressee in inspection.addressees:
+        report = reports.get(addressee.recipient.domain)
+        found = None
+        if addressee.sensitivity.value and not addressee.internal:
+            found = snapshot.certificates.find(addressee.recipient.address, at)
+        facts = _facts(addressee, inspection, report, found, snapshot, routing)
+        decision = decide(addressee.recipient.address, facts)
+        destinations.append(Destination(addressee, decision, report, found))
+    combined = combine([d.decision for d in destinations], _one_ciphertext(inspection, destinations))
+    return Plan(inspection, tuple(destinations), combined, _signer(inspection, client, snapshot, at))
+
+
+def _facts(
+    addressee: Addressee,
+    inspection: Inspection,
+    report: ComplianceReport | None,
+    found: Found | None,
+    snapshot: Snapshot,
+    routing: RoutingProof | None,
+) -> Facts:
+    rule = addressee.rule
+    certificate = found.certificate if found is not None else None
+    routing_fault = "" if routing is None or routing.proven else routing.faults[0]
+    return Facts(
+        sensitive=addressee.sensitivity.value,
+        exempted=rule.name if rule is not None and rule.sensitive == "no" else "",
+        internal=addressee.internal,
+        inside=routing is not None and routing.inside and bool(snapshot.settings.internal.hops),
+        null_sender=not inspection.message.sender,
+        ciphertext=inspection.ciphertext,
+        over_limit=_over_limit(addressee, inspection, snapshot, routing),
+        wanted=Route(rule.route) if rule is not None and rule.route else None,
+        rule=rule.name if rule is not None else "",
+        client=inspection.client_fault,
+        compliance=report,
+        certificate=Certificate(certificate.certificate_class) if certificate else Certificate.NONE,
+        certificate_fault="; ".join(r.text for r in found.reasons) if found and not certificate else "",
+        personal=snapshot.settings.smime.personal == "prefer",
+        routing_fault=routing_fault,
+    )
+
+
+def _over_limit(
+    addressee: Addressee, inspection: Inspection, snapshot: Snapshot, routing: RoutingProof | None
+) -> str:
+    """Which limit the message exceeds on its way to this recipient, in words; empty when none."""
+    limit = snapshot.settings.policy.attachment_limit
+    if len(inspection.message.body) > limit:
+        size = attachment_size(inspection.part, inspection.message.body)
+        if size > limit:
+            return f"attachments of {size} bytes are more than {limit}"
+    on_the_wire = int(len(inspection.message.body) * SMIME_GROWTH)
+    for most, whose in (
+        (addressee.rule.size_limit if addressee.rule else 0, "the recipient's domain takes"),
+        (routing.message_size_limit if routing else 0, "our Postfix takes (message_size_limit)"),
+    ):
+        if most and on_the_wire > most:
+            return f"about {on_the_wire} bytes on the wire are more than {whose}: {most}"
+    return ""
+
+
+def _one_ciphertext(inspection: Inspection, destinations: list[Destination]) -> bool:
+    """Whether one ciphertext may serve all: one domain, one way, and nobody there in secret."""
+    domains = {destination.addressee.recipient.domain for destination in destinations}
+    if len(domains) > 1 or len({_settings_of(destination.addressee) for destination in destinations}) > 1:
+        return False
+    if len(destinations) == 1:
+        return True
+    headers = inspection.message.headers
+    visible = set(addresses(headers, "To")) | set(addresses(headers, "Cc"))
+    return all(d.addressee.recipient.address.lower() in visible for d in destinations)
+
+
+def _settings_of(addressee: Addressee) -> tuple[str, str]:
+    return (addressee.rule.subject, addressee.rule.cipher) if addressee.rule else ("hide", "")
+
+
+def _signer(
+    inspection: Inspection, client: Client, snapshot: Snapshot, at: datetime
+) -> PrivateKey | None:
+    """The sender's own key when the login proves the sender, else the domain's, else nobody's."""
+    if not snapshot.settings.smime.sign or len(inspection.senders) != 1:
+        return None
+    sender = inspection.senders[0]
+    if may_sign_as_person(client, snapshot.settings.internal, sender):
+        return snapshot.keys.signer_for(sender, at=at)
+    return snapshot.keys.signer_for("@" + sender.rpartition("@")[2], at=at)
+
+
+def route_value(destination: Destination) -> str:
+    """The internal header's value for a destination reached over mandatory DANE.
+
+    Raises PermanentError for a host name that the tables would refuse.
+    """
+    report = destination.report
+    if report is None or report.record is None or not report.record.ntamx:
+        return to_hosts(())
+    return to_hosts([host.name for host in report.hosts if host.usable])

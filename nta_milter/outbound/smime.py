@@ -1,0 +1,76 @@
+"""The outcome S/MIME: the message becomes one ciphertext in place, routed over mandatory DANE (RFC 8551)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nta_milter.errors import CertificateError
+from nta_milter.message.headers import Headers
+from nta_milter.message.model import Entity, Message
+from nta_milter.outbound.plan import Plan, route_value
+from nta_milter.policy.outcome import Outcome
+from nta_milter.policy.sensitivity import without_tags
+from nta_milter.policy.snapshot import Snapshot
+from nta_milter.postfix.route import ROUTE_HEADER
+from nta_milter.smime.encrypt import encrypt
+from nta_milter.smime.protect import protect
+from nta_milter.smime.sign import sign
+
+OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Reply-To")
+"""What may be seen from outside besides Subject and the MIME fields; all else travels inside or not at all."""
+
+
+def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
+    """Sign, encrypt and route; raises CertificateError when a certificate can no longer be used."""
+    message = plan.inspection.message
+    destinations = plan.destinations
+    certificates = []
+    for destination in destinations:
+        found = destination.found
+        if found is None or found.certificate is None:
+            raise CertificateError("has no certificate", where=destination.decision.recipient)
+        found.certificate.usable_at(at)
+        if found.certificate not in certificates:
+            certificates.append(found.certificate)
+    rule = destinations[0].addressee.rule
+    headers = without_tags(message.headers, snapshot.sensitivity)
+    inner, subject = protect(
+        headers,
+        Entity(_mime_fields(headers), message.body),
+        hide_subject=rule is None or rule.subject == "hide",
+    )
+    if plan.signer is not None:
+        inner = sign(inner, plan.signer, at=at)
+    cipher = (rule.cipher if rule else "") or snapshot.settings.smime.cipher
+    sealed = encrypt(inner, certificates, cipher=cipher)
+    outer = Headers(
+        (
+            *message.headers.only(OUTER_FIELDS),
+            *Headers().add("Subject", subject),
+            *sealed.headers,
+        )
+    )
+    if snapshot.settings.nta_header.name:
+        outer = outer.add(snapshot.settings.nta_header.name, snapshot.settings.nta_header.value)
+    return Outcome(
+        headers=outer.add(ROUTE_HEADER, route_value(destinations[0])),
+        body=sealed.body,
+        sender=message.sender,
+        sender_arguments=headers_only(message),
+    )
+
+
+def headers_only(message: Message) -> str:
+    """DSN arguments under which a report quotes no body (RFC 3461): RET=HDRS, the client's ENVID kept."""
+    kept = [item for item in message.sender_arguments if item.upper().startswith("ENVID=")]
+    return " ".join(("RET=HDRS", *kept))
+
+
+def _mime_fields(headers: Headers) -> Headers:
+    return Headers(
+        tuple(
+            field
+            for field in headers
+            if field.name.lower().startswith(b"content-") or field.name.lower() == b"mime-version"
+        )
+    )

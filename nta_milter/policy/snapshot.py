@@ -1,0 +1,76 @@
+"""Everything a message is judged and secured with, loaded at once and never changed.
+
+A message ends with the snapshot it began with; a reload builds a new one completely, or keeps the old.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from nta_milter.compliance.domain import ComplianceLookup
+from nta_milter.config.model import ListenerSettings, Settings
+from nta_milter.config.secrets import secret
+from nta_milter.errors import ConfigurationError
+from nta_milter.policy.sensitivity import SensitivityRules
+from nta_milter.postfix.proof import RoutingProver
+from nta_milter.smime.directory import CertificateDirectory
+from nta_milter.smime.keystore import KeyRing
+from nta_milter.smime.trust import Trust
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The settings with what they name: keys, certificates, trust, look-ups, the routing proof."""
+
+    settings: Settings
+    sensitivity: SensitivityRules
+    keys: KeyRing
+    trust: Trust
+    certificates: CertificateDirectory
+    compliance: ComplianceLookup
+    routing: RoutingProver
+    authserv_id: str
+    internal_domains: frozenset[str]
+    reserved: frozenset[bytes]
+
+    def listener(self, side: str) -> ListenerSettings | None:
+        """The settings of a side marker; None for a listener that carries none of ours."""
+        return next((item for item in self.settings.listeners if item.side == side), None)
+
+    @property
+    def bounce_address(self) -> str:
+        """The envelope sender of opened mail, so that a report about it stays inside."""
+        internal = self.settings.internal
+        return internal.bounce_address or f"postmaster@{internal.domains[0]}"
+
+
+def build(settings: Settings, previous: Snapshot | None = None) -> Snapshot:
+    """Load all that the settings name; raises ConfigurationError or KeyStoreError, changes nothing.
+
+    The look-up cache of the previous snapshot is kept while ``[dns]`` is the same.
+    """
+    smime = settings.smime
+    if not settings.internal.domains:
+        raise ConfigurationError("must name at least one domain", where="internal.domains")
+    kept = previous is not None and previous.settings.dns == settings.dns
+    reserved = {settings.policy.mark_header.lower().encode()}
+    if settings.nta_header.name:
+        reserved.add(settings.nta_header.name.lower().encode())
+    return Snapshot(
+        settings=settings,
+        sensitivity=SensitivityRules.compile(settings.policy),
+        keys=KeyRing.load(smime.keys, passwords=_passwords(settings), bindings=smime.bindings),
+        trust=Trust.load(smime.trust),
+        certificates=CertificateDirectory.load(smime.certificates),
+        compliance=previous.compliance if previous and kept else ComplianceLookup.from_settings(settings.dns),
+        routing=RoutingProver(settings.routing.postfix, settings.routing.interval),
+        authserv_id=f"nta.{settings.milter.hostname or socket.getfqdn()}",
+        internal_domains=frozenset(domain.lower() for domain in settings.internal.domains),
+        reserved=frozenset(reserved),
+    )
+
+
+def _passwords(settings: Settings) -> tuple[bytes, ...]:
+    password = secret("keys-password", settings)
+    return () if password is None else (password,)
