@@ -1,0 +1,426 @@
+"""The miniature internet: one resolver, three Postfix, a DKIM signer, mail stores and the milter under test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import smtplib
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.laboratory import store
+from tests.laboratory.certificates import Certificates
+from tests.laboratory.dns import Dns
+from tests.laboratory.names import DKIM_SELECTOR, LISTENERS, STORES, USERS, milter_settings, zones
+from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError, Process
+from tests.laboratory.postfix import HOSTS, Postfix
+from tests.laboratory.store import Delivered
+
+Value = TypeVar("Value")
+CHECKOUT = Path(__file__).resolve().parents[2]
+LOGIN_PASSWORD = "wachtwoord-van-niemand"
+START_LIMIT = 20.0
+CLIENT = "127.0.0.90"
+"""The address that test clients come from: nobody's network."""
+
+_OPENDKIM = """
+Mode sv
+Domain care.test
+Selector {selector}
+KeyFile {inside}/opendkim/{selector}.key
+UserID opendkim
+UMask 0007
+Canonicalization relaxed/simple
+OversignHeaders From
+InternalHosts 127.0.0.1
+Nameservers 127.0.0.1
+ResolverConfiguration {inside}/opendkim/resolver.conf
+Syslog no
+LogResults yes
+{more}
+"""
+_REFUSE_UNSIGNED = (
+    "On-NoSignature reject\nOn-BadSignature reject\nOn-KeyNotFound reject\nOn-DNSError tempfail"
+)
+_SASL = """pwcheck_method: auxprop
+auxprop_plugin: sasldb
+mech_list: PLAIN LOGIN
+sasldb_path: /sasl/sasldb2
+"""
+
+
+class LaboratoryError(Exception):
+    """Something in the laboratory is not as it should be; the text says what was seen."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How an SMTP server answered a whole transaction.
+
+    ``stage`` is the command that was answered: ``mail``, ``rcpt`` or ``end`` (of data). ``refused`` has the
+    recipients that were refused one by one, with their replies.
+    """
+
+    code: int
+    text: str
+    stage: str = "end"
+    refused: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server has taken the message."""
+        return self.stage == "end" and self.code == 250
+
+    @property
+    def queue_id(self) -> str:
+        """Postfix's name for the queued message."""
+        return self.text.rpartition("queued as ")[2].strip()
+
+
+class Session(smtplib.SMTP):
+    """An SMTP client whose connection is made inside the laboratory, from ``source``."""
+
+    def __init__(self, namespace: Namespace, address: str, port: int, source: str) -> None:
+        self._namespace = namespace
+        self._source = source
+        super().__init__(address, port, local_hostname="client.test")
+
+    def _get_socket(self, host: str, port: int, timeout: Any) -> socket.socket:
+        return self._namespace.connect(host, port, source=self._source, limit=120)
+
+    def transmit(
+        self, sender: str, recipients: Sequence[str], message: bytes, options: Sequence[str] = ()
+    ) -> Reply:
+        """One transaction, the message byte for byte (CRLF line ends are the caller's)."""
+        code, text = self.mail(sender, options)
+        if code != 250:
+            return Reply(code, text.decode("utf-8", "replace"), "mail")
+        refused = {}
+        for recipient in recipients:
+            code, text = self.rcpt(recipient)
+            if code not in (250, 251):
+                refused[recipient] = (code, text.decode("utf-8", "replace"))
+        if len(refused) == len(recipients):
+            return Reply(code, text.decode("utf-8", "replace"), "rcpt", refused)
+        code, text = self.data(message)
+        return Reply(code, text.decode("utf-8", "replace"), "end", refused)
+
+
+class Laboratory:
+    """Build, use and take down the miniature internet; a context manager.
+
+    ``directory`` is emptied first. ``milter`` is the command of the milter under test, which gets
+    ``run --config FILE``; ``None`` starts none, and mail at care.test then waits.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        milter: Sequence[str] | None = (sys.executable, "-m", "nta_milter.cli.main"),
+        **settings: Any,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.namespace = Namespace(self.directory)
+        self.configuration = INSIDE / "care" / "nta-milter" / "nta-milter.toml"
+        self._milter_command = milter
+        self._settings = settings
+        self._milter: Process | None = None
+        self.dns: Dns | None = None
+
+    def __enter__(self) -> Laboratory:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Build everything and wait until it answers; raises LaboratoryError or NamespaceError."""
+        self._need_programs()
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+        self.directory.mkdir(parents=True)
+        self.directory.chmod(0o755)
+        try:
+            self._write()
+            self.namespace.start()
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End every process and give the namespaces back; the files stay for who wants to look."""
+        self._milter = None
+        self.namespace.stop()
+        if self.dns is not None:
+            self.dns.stop()
+            self.dns = None
+
+    @property
+    def certificates(self) -> Certificates:
+        """Everybody's keys and certificates; more are made as they are asked for."""
+        return Certificates(self.directory / "certificates")
+
+    def start_milter(self) -> None:
+        """Start it and wait until Postfix can reach it; raises LaboratoryError with its log."""
+        if self._milter_command is None:
+            raise LaboratoryError("this laboratory was built without a milter")
+        command = (*self._milter_command, "run", "--config", str(self.configuration))
+        self._milter = self.namespace.popen(
+            *command, log=self.directory / "care" / "milter.log", environment=_environment(), umask=0o007
+        )
+        socket_seen = self.namespace.directory / "care" / "queue" / "nta-milter" / "milter.sock"
+        limit = time.monotonic() + START_LIMIT
+        while not _answers(socket_seen):
+            if self._milter.ended() or time.monotonic() > limit:
+                raise LaboratoryError(f"the milter does not answer:\n{self.milter_log()}")
+            time.sleep(0.02)
+
+    def stop_milter(self, *, kill: bool = False) -> None:
+        """Ask it to stop, or kill it, and wait until it is gone."""
+        if self._milter is not None:
+            self._milter.end(kill=kill)
+            self._milter = None
+
+    def restart_milter(self) -> None:
+        """Stop it and start it with the configuration file as it is now."""
+        self.stop_milter()
+        self.start_milter()
+
+    def milter_log(self) -> str:
+        """What the milter has written."""
+        log = self.directory / "care" / "milter.log"
+        return log.read_text("utf-8", "replace") if log.exists() else ""
+
+    def nta_milter(self, *arguments: str, stdin: bytes | None = None) -> tuple[int, str]:
+        """Exit status and output of an nta-milter command run inside."""
+        command = (sys.executable, "-m", "nta_milter.cli.main", *arguments)
+        done = self.namespace.run("env", f"PYTHONPATH={CHECKOUT}", *command, stdin=stdin, check=False)
+        return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+    @contextlib.contextmanager
+    def session(
+        self, listener: str = "submission", login: str | None = None, source: str = CLIENT
+    ) -> Iterator[Session]:
+        """A client of one of care's listeners, or of ``ADDRESS:PORT``; by STARTTLS where it is offered."""
+        address, port = LISTENERS[listener] if listener in LISTENERS else _parsed(listener)
+        client = Session(self.namespace, address, port, source)
+        try:
+            client.ehlo()
+            if client.has_extn("starttls"):
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+                client.starttls(context=context)
+                client.ehlo()
+            if login is not None:
+                client.login(login, LOGIN_PASSWORD)
+            yield client
+        finally:
+            client.close()
+
+    def send(
+        self,
+        login: str | None,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        listener: str = "submission",
+        options: Sequence[str] = (),
+    ) -> Reply:
+        """One message over SMTP, byte for byte; the reply tells what the server made of it."""
+        with self.session(listener, login) as client:
+            return client.transmit(sender, recipients, message, options)
+
+    def sendmail(self, *arguments: str, message: bytes, user: str = "root") -> None:
+        """Hand in a message by sendmail(1); raises NamespaceError when the program refuses it."""
+        who = () if user == "root" else ("setpriv", f"--reuid={user}", "--clear-groups")
+        self.namespace.run(*who, "/usr/sbin/sendmail", *arguments, stdin=message)
+
+    def mailbox(self, host: str, address: str) -> list[Delivered]:
+        """The mails of an address at one of STORES, oldest first."""
+        if host not in STORES:
+            raise LaboratoryError(f"no store {host}: there are {', '.join(STORES)}")
+        return store.read(self.directory / "mailboxes" / host / address.lower())
+
+    def everything(self) -> list[tuple[str, Delivered]]:
+        """Every mail that has arrived anywhere, with the name of its store."""
+        found = []
+        for folder in sorted((self.directory / "mailboxes").glob("*/*")):
+            found += [(folder.parent.name, mail) for mail in store.read(folder)]
+        return found
+
+    def log(self, host: str = "care") -> str:
+        """The mail log of a Postfix: care, hospital or citizen."""
+        return self.postfix[host].log()
+
+    def queue(self, host: str = "care") -> list[dict[str, Any]]:
+        """The queue of a Postfix, a dictionary a message, as ``postqueue -j`` gives it."""
+        return self.postfix[host].queued()
+
+    def flush(self, host: str = "care") -> None:
+        """Have Postfix try everything that waits."""
+        self.postfix[host].command("postqueue", "-f")
+
+    def postsuper(self, *arguments: str, host: str = "care") -> None:
+        """Run postsuper(1)."""
+        self.postfix[host].command("postsuper", *arguments)
+
+    def wait_for(
+        self, predicate: Callable[[], Value], what: str, *, limit: float = 20.0, pause: float = 0.02
+    ) -> Value:
+        """The first true value of ``predicate``; raises LaboratoryError with the end of care's log."""
+        end = time.monotonic() + limit
+        while True:
+            value = predicate()
+            if value:
+                return value
+            if time.monotonic() > end:
+                tail = "\n".join(self.log().splitlines()[-12:])
+                raise LaboratoryError(f"{what}: not seen in {limit:.0f} s; the end of care's log:\n{tail}")
+            time.sleep(pause)
+
+    def settle(self, host: str = "care", *, limit: float = 20.0) -> None:
+        """Wait until a Postfix has nothing active, incoming or freshly handed in."""
+        maildrop = self.postfix[host].home / "queue" / "maildrop"
+        self.wait_for(
+            lambda: (
+                all(m["queue_name"] in ("deferred", "hold") for m in self.queue(host))
+                and not (maildrop.exists() and any(maildrop.iterdir()))
+            ),
+            f"the queue of {host} comes to rest",
+            limit=limit,
+            pause=0.05,
+        )
+
+    def _need_programs(self) -> None:
+        needed = ("postfix", "postconf", "opendkim", "unbound", "openssl", "saslpasswd2", "ldns-signzone")
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        missing = [program for program in needed if shutil.which(program, path=path) is None]
+        if missing:
+            raise LaboratoryError(f"not installed: {', '.join(missing)}")
+
+    def _write(self) -> None:
+        certificates = self.certificates
+        self.postfix = {
+            host.name: Postfix(host, self.namespace, certificates.host(tls))
+            for host, tls in zip(
+                HOSTS, ("nta.care.test", "nta.hospital.test", "mx.citizen.test"), strict=True
+            )
+        }
+        for instance in self.postfix.values():
+            instance.write()
+        (self.directory / "mailboxes").mkdir()
+        self._write_opendkim()
+        self._write_logins()
+        milter_settings(self.directory / "care" / "nta-milter", certificates, self._settings)
+
+    def _write_opendkim(self) -> None:
+        folder = self.directory / "opendkim"
+        folder.mkdir()
+        shutil.copy(self.certificates.plain_key("dkim"), folder / f"{DKIM_SELECTOR}.key")
+        (folder / f"{DKIM_SELECTOR}.key").chmod(0o600)
+        shutil.chown(folder / f"{DKIM_SELECTOR}.key", "opendkim", "opendkim")
+        # libunbound in opendkim believes RFC 6761 that nothing exists under test.
+        (folder / "resolver.conf").write_text(
+            'server:\n  local-zone: "test." nodefault\n  do-not-query-localhost: no\n'
+        )
+        for host, more in (("care", ""), ("hospital", _REFUSE_UNSIGNED)):
+            (folder / f"{host}.conf").write_text(
+                _OPENDKIM.format(selector=DKIM_SELECTOR, inside=INSIDE, more=more)
+            )
+
+    def _write_logins(self) -> None:
+        care = self.directory / "care"
+        (care / "etc" / "sasl").mkdir(exist_ok=True)
+        (care / "queue" / "sasl").mkdir()
+        (care / "etc" / "sasl" / "smtpd.conf").write_text(_SASL)
+        for user in USERS:
+            (care / "home" / user).mkdir(parents=True)
+
+    def _start(self) -> None:
+        inside = self.namespace
+        certificates = self.certificates
+        accounts = [
+            f"{user}:x:{64001 + number}:65534:{user}:{INSIDE}/care/home/{user}:/usr/sbin/nologin"
+            for number, user in enumerate(USERS)
+        ]
+        inside.run(
+            "bash", "-c", "cat >>/etc/passwd", stdin="".join(f"{each}\n" for each in accounts).encode()
+        )
+        for number, user in enumerate(USERS):
+            shutil.chown(self.directory / "care" / "home" / user, 64001 + number)
+            # smtpd in its chroot reads the file inside the queue folder.
+            database = INSIDE / "care" / "queue" / "sasl" / "sasldb2"
+            login = ("-f", database, "-p", "-c", "-u", "care.test", user)
+            inside.run("saslpasswd2", *login, stdin=LOGIN_PASSWORD.encode())
+        shutil.chown(self.directory / "care" / "queue" / "sasl" / "sasldb2", "postfix")
+        self.dns = Dns(self.directory / "dns", zones(certificates), port=53, prefix=inside.prefix)
+        self.dns.start()
+        for instance in self.postfix.values():
+            instance.prepare()
+        self._start_stores()
+        for host in ("care", "hospital"):
+            queue = self.postfix[host].host.queue / "opendkim" / "opendkim.sock"
+            self._daemon("opendkim", "-f", "-x", INSIDE / "opendkim" / f"{host}.conf", "-p", f"local:{queue}")
+        if self._milter_command is not None:
+            self.start_milter()
+        for instance in self.postfix.values():
+            instance.start()
+
+    def _start_stores(self) -> None:
+        places = []
+        for name, (host, file) in STORES.items():
+            path = self.postfix[host].host.queue / "private" / file
+            places.append(f"{name}={path},care.test" if host == "care" else f"{name}={path}")
+        self._daemon(
+            sys.executable, "-m", "tests.laboratory.lmtp", INSIDE / "mailboxes", *places, ready="ready"
+        )
+
+    def _daemon(self, *command: str | Path, ready: str = "") -> None:
+        log = self.directory / f"{Path(command[0]).name}-{len(list(self.directory.glob('*.log')))}.log"
+        started = self.namespace.popen(*command, log=log, environment=_environment())
+        limit = time.monotonic() + START_LIMIT
+        while ready not in log.read_text():
+            if started.ended() or time.monotonic() > limit:
+                raise NamespaceError(f"{' '.join(map(str, command))} does not start: {log.read_text()}")
+            time.sleep(0.02)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody accepts connections on a unix socket, however long its path is."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
+        try:
+            folder = os.open(path.parent, os.O_PATH)
+        except OSError:
+            return False
+        try:
+            client.connect(f"/proc/self/fd/{folder}/{path.name}")
+        except OSError:
+            return False
+        finally:
+            os.close(folder)
+        return True
+
+
+def _parsed(listener: str) -> tuple[str, int]:
+    address, _, port = listener.rpartition(":")
+    return address, int(port)

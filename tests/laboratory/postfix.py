@@ -1,0 +1,239 @@
+"""Three Postfix instances: care (ours, with the shipped fragments), hospital and citizen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.laboratory.certificates import Pair
+from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "packaging" / "postfix"
+TABLES = ("nta_route", "nta_hand", "nta_requeue", "nta_strip", "nta_transport", "nta_keep")
+START_LIMIT = 20.0
+
+# Debian's master.cf without its listeners and pickup, which each host below gives itself.
+_SERVICES = """
+cleanup   unix  n - y - 0 cleanup
+qmgr      unix  n - n 300 1 qmgr
+tlsmgr    unix  - - y 1000? 1 tlsmgr
+rewrite   unix  - - y - - trivial-rewrite
+bounce    unix  - - y - 0 bounce
+defer     unix  - - y - 0 bounce
+trace     unix  - - y - 0 bounce
+verify    unix  - - y - 1 verify
+flush     unix  n - y 1000? 0 flush
+proxymap  unix  - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp      unix  - - y - - smtp
+relay     unix  - - y - - smtp
+showq     unix  n - y - - showq
+error     unix  - - y - - error
+retry     unix  - - y - - error
+discard   unix  - - y - - discard
+local     unix  - n n - - local
+virtual   unix  - n n - - virtual
+lmtp      unix  - - y - - lmtp
+anvil     unix  - - y - 1 anvil
+scache    unix  - - y - 1 scache
+postlog   unix-dgram n - n - 1 postlogd
+"""
+_PICKUP = "pickup unix n - y 60 1 pickup\n"
+
+_MAIN = """
+compatibility_level = 3.6
+queue_directory = {queue}
+data_directory = {data}
+maillog_file = {home}/mail.log
+maillog_file_prefixes = {inside}
+myhostname = {name}
+mydomain = {domain}
+myorigin = {domain}
+inet_interfaces = {addresses}
+inet_protocols = ipv4
+smtp_bind_address = {first}
+mynetworks = 127.0.0.1/32
+smtpd_tls_cert_file = {home}/tls.pem
+smtpd_tls_key_file = {home}/tls.key
+smtpd_tls_security_level = may
+smtpd_tls_loglevel = 1
+smtp_tls_security_level = may
+smtp_tls_loglevel = 1
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+smtpd_peername_lookup = no
+alias_database =
+"""
+
+
+@dataclass(frozen=True)
+class Host:
+    """One Postfix: where it lives, inside, and how it is called."""
+
+    name: str
+    hostname: str
+    domain: str
+    addresses: tuple[str, ...]
+    configuration: Path
+    queue: Path
+    data: Path
+
+
+CARE = Host(
+    "care",
+    "mx.care.test",
+    "care.test",
+    ("127.0.0.1", "127.0.0.11"),
+    Path("/etc/postfix"),
+    Path("/var/spool/postfix"),
+    Path("/var/lib/postfix"),
+)
+NTAMX_ADDRESS = "127.0.0.12"
+"""The address of care's ntamx listener, nta.care.test."""
+
+
+def _elsewhere(name: str, hostname: str, domain: str, *addresses: str) -> Host:
+    home = INSIDE / name
+    return Host(name, hostname, domain, addresses, home / "etc", home / "queue", home / "data")
+
+
+HOSPITAL = _elsewhere("hospital", "mx.hospital.test", "hospital.test", "127.0.0.21", "127.0.0.22")
+CITIZEN = _elsewhere("citizen", "mx.citizen.test", "citizen.test", "127.0.0.31", "127.0.0.41")
+HOSTS = (CARE, HOSPITAL, CITIZEN)
+
+_CARE_MAIN = """
+mydestination = care.test, localhost
+alias_maps = texthash:/etc/postfix/aliases
+local_recipient_maps = unix:passwd.byname texthash:/etc/postfix/aliases
+mailbox_transport = lmtp:unix:private/dovecot-lmtp
+message_size_limit = 60000000
+mailbox_size_limit = 0
+"""
+_LISTENER = """
+{address}:smtp inet n - y - - smtpd
+  -o syslog_name=postfix/{store}
+  -o myhostname={name}
+  -o {{ content_filter = lmtp:unix:private/{store} }}
+"""
+_VERIFY = "  -o smtpd_milters=unix:opendkim/opendkim.sock\n"
+_OTHER_MAIN = """
+mydestination = {domain}
+alias_maps =
+local_recipient_maps =
+message_size_limit = 60000000
+"""
+_OTHER_LISTENERS = {
+    "hospital": (("127.0.0.21", "nta.hospital.test", _VERIFY), ("127.0.0.22", "mx.hospital.test", "")),
+    "citizen": (("127.0.0.31", "mx.citizen.test", ""), ("127.0.0.41", "mx.broken.test", "")),
+}
+
+
+class Postfix:
+    """One instance; its folder is ``DIRECTORY/NAME`` outside and ``INSIDE/NAME`` inside."""
+
+    def __init__(self, host: Host, namespace: Namespace, tls: Pair) -> None:
+        self.host = host
+        self.namespace = namespace
+        self.home = namespace.directory / host.name
+        self._tls = tls
+
+    def write(self) -> None:
+        """Write the configuration and the folders; before the namespace exists."""
+        etc = self.home / "etc"
+        shutil.copytree("/etc/postfix", etc, symlinks=True)
+        for folder in ("queue/private", "queue/opendkim", "queue/nta-milter", "queue/etc", "data"):
+            (self.home / folder).mkdir(parents=True)
+        shutil.chown(self.home / "queue/private", "postfix")
+        (self.home / "queue/private").chmod(0o700)
+        shutil.chown(self.home / "queue/nta-milter", group="postfix")
+        (self.home / "queue/nta-milter").chmod(0o2770)
+        shutil.chown(self.home / "queue/opendkim", "opendkim", "postfix")
+        (self.home / "queue/opendkim").chmod(0o2770)
+        shutil.chown(self.home / "data", "postfix")
+        shutil.copy("/etc/services", self.home / "queue/etc/services")
+        (self.home / "queue/etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+        shutil.copy(self._tls.key, self.home / "tls.key")
+        shutil.copy(self._tls.certificate, self.home / "tls.pem")
+        (etc / "main.cf").write_text(self._main())
+        (etc / "master.cf").write_text(self._master())
+        if self.host is CARE:
+            for table in TABLES:
+                shutil.copy(SHIPPED / table, etc / table)
+            (etc / "aliases").write_text("")
+
+    def prepare(self) -> None:
+        """Give it its addresses and, for care, Debian's usual folders."""
+        if self.host is CARE:
+            for own, usual in (
+                ("etc", "/etc/postfix"),
+                ("queue", "/var/spool/postfix"),
+                ("data", "/var/lib/postfix"),
+            ):
+                self.namespace.run("mount", "--bind", INSIDE / "care" / own, usual)
+        for address in (*self.host.addresses, *((NTAMX_ADDRESS,) if self.host is CARE else ())):
+            self.namespace.run("ip", "address", "replace", f"{address}/8", "dev", "lo")
+
+    def start(self) -> None:
+        """Start it and wait until it listens; raises NamespaceError with what Postfix said."""
+        self.command("postconf", "-n")
+        self.command("postfix", "start")
+        limit = time.monotonic() + START_LIMIT
+        while not self._listens():
+            if time.monotonic() > limit:
+                raise NamespaceError(f"Postfix of {self.host.name} does not listen:\n{self.log()}")
+            time.sleep(0.02)
+
+    def command(self, program: str, *arguments: str, stdin: bytes | None = None) -> str:
+        """What one of Postfix's commands prints for this instance; raises NamespaceError when it fails."""
+        where = (program, "-c", self.host.configuration)
+        return self.namespace.run(*where, *arguments, stdin=stdin).stdout.decode("utf-8", "replace")
+
+    def set(self, **parameters: str) -> None:
+        """Change main.cf and reload."""
+        self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items()))
+        self.command("postfix", "reload")
+
+    def log(self) -> str:
+        """Its log so far."""
+        log = self.home / "mail.log"
+        return log.read_text("utf-8", "replace") if log.exists() else ""
+
+    def queued(self) -> list[dict[str, Any]]:
+        """What ``postqueue -j`` says: a dictionary for each message in the queue."""
+        return [json.loads(line) for line in self.command("postqueue", "-j").splitlines()]
+
+    def _listens(self) -> bool:
+        try:
+            with self.namespace.connect(self.host.addresses[-1], 25, limit=5) as connection:
+                return connection.recv(3) == b"220"
+        except OSError:
+            return False
+
+    def _main(self) -> str:
+        host = self.host
+        text = _MAIN.format(
+            queue=host.queue,
+            data=host.data,
+            home=INSIDE / host.name,
+            inside=INSIDE,
+            name=host.hostname,
+            domain=host.domain,
+            addresses=", ".join(host.addresses),
+            first=host.addresses[-1] if host is CARE else host.addresses[0],
+        )
+        if host is CARE:
+            return text + _CARE_MAIN + (SHIPPED / "main.cf").read_text()
+        return text + _OTHER_MAIN.format(domain=host.domain)
+
+    def _master(self) -> str:
+        if self.host is CARE:
+            shipped = (SHIPPED / "master.cf").read_text()
+            return _SERVICES + shipped.replace("192.0.2.25:", f"{NTAMX_ADDRESS}:")
+        listeners = [
+            _LISTENER.format(address=address, name=name, store=name.removesuffix(".test")) + more
+            for address, name, more in _OTHER_LISTENERS[self.host.name]
+        ]
+        return _SERVICES + _PICKUP + "".join(listeners)
