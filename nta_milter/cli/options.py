@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nta_milter.config.load import DEFAULT_FILE, ENVIRONMENT, Loaded, load
@@ -37,3 +38,12 @@ def loaded(arguments: argparse.Namespace) -> Loaded:
         ConfigurationError: it cannot be used; every mistake is named.
     """
     return load(arguments.config)
+
+
+def moment(text: str) -> datetime:
+    """An ISO 8601 moment such as 2026-11-24T12:00:00Z; without a zone it is UTC. For ``type=``."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment such as 2026-11-24T12:00:00Z") from error
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
