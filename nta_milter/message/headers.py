@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from nta_milter.errors import LimitExceeded
+
+HEADER_LIMIT = 1_048_576
+"""Most bytes of header fields that one entity may have; Postfix's own header_size_limit is far below."""
+
+FIELD_LIMIT = 5_000
+"""Most header fields that one entity may have."""
+
+# A field with its folds (RFC 5322 section 2.2), a bare LF accepted; blanks before the colon are obsolete
+# syntax (section 4.5). What a mailbox file puts first is no field.
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
+_BLANK = re.compile(rb"\r?\n")
+_MAILBOX_LINE = re.compile(rb">?From [^\n]*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +42,15 @@ class Headers:
     """An immutable sequence of fields; names compare without regard to case."""
 
     fields: tuple[HeaderField, ...] = ()
+
+    @classmethod
+    def parse(cls, data: bytes | memoryview) -> Headers:
+        """The fields at the start of ``data``, as far as the blank line or the first line that is no field.
+
+        Raises:
+            LimitExceeded: more than HEADER_LIMIT bytes or FIELD_LIMIT fields.
+        """
+        return split(data)[0]
 
     def __iter__(self) -> Iterator[HeaderField]:
         return iter(self.fields)
@@ -61,3 +85,31 @@ class Headers:
 
     def __bytes__(self) -> bytes:
         return b"".join(bytes(field) for field in self.fields)
+
+
+def split(data: bytes | memoryview, start: int = 0, stop: int | None = None) -> tuple[Headers, int]:
+    """The fields of the entity at ``data[start:stop]`` and the offset of its body (RFC 5322 section 2.1).
+
+    A line that is neither a field nor a fold begins the body, as it does for Postfix. Folds are kept as
+    CRLF, whatever they were.
+
+    Raises:
+        LimitExceeded: more than HEADER_LIMIT bytes or FIELD_LIMIT fields.
+    """
+    end = len(data) if stop is None else stop
+    limit = min(end, start + HEADER_LIMIT)
+    fields: list[HeaderField] = []
+    mailbox_line = _MAILBOX_LINE.match(data, start, limit)
+    position = mailbox_line.end() if mailbox_line else start
+    while field := _FIELD.match(data, position, limit):
+        raw = field[2].removesuffix(b"\r")
+        if b"\n" in raw:
+            raw = raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        fields.append(HeaderField(field[1], raw))
+        position = field.end()
+        if len(fields) > FIELD_LIMIT:
+            raise LimitExceeded(f"more than {FIELD_LIMIT} header fields", where=f"byte {start}")
+    if position == limit < end:
+        raise LimitExceeded(f"more than {HEADER_LIMIT} bytes of header fields", where=f"byte {start}")
+    blank = _BLANK.match(data, position, end)
+    return Headers(tuple(fields)), blank.end() if blank else position

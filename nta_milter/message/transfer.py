@@ -1,0 +1,70 @@
+"""Content-Transfer-Encoding (RFC 2045 section 6): decoding that never fails, and sizes without decoding."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+
+from nta_milter.message.model import Buffer
+
+_strict_base64: Callable[[bytes], bytes] = binascii.a2b_base64
+try:
+    import pybase64
+except ImportError:
+    pass  # four times slower, no other loss
+else:
+    _strict_base64 = pybase64.b64decode
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_FOREIGN = bytes(set(range(256)) - set(_ALPHABET))
+_PADDED_PIECES = 1_000
+_WINDOW = 1_048_576
+
+IDENTITY = frozenset(("", "7bit", "8bit", "binary"))
+
+
+def decode(data: Buffer, encoding: str) -> Buffer | None:
+    """``data`` decoded; itself when nothing is encoded, None for an encoding that RFC 2045 does not know."""
+    if encoding in IDENTITY:
+        return data
+    if encoding == "base64":
+        return decode_base64(data)
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(data)
+    return None
+
+
+def decode_base64(data: Buffer) -> bytes:
+    """Base64 decoded as far as it goes; what is not of its alphabet is skipped (RFC 2045 section 6.8).
+
+    Padding in the middle, which joined encodings have, does not end it.
+    """
+    raw = bytes(data)
+    padding = raw.find(b"=")
+    if padding >= 0 and raw[padding:].strip(b"=\r\n\t "):
+        return b"".join(_lenient_base64(piece) for piece in raw.split(b"=", _PADDED_PIECES))
+    try:
+        return _strict_base64(raw)
+    except ValueError:
+        return _lenient_base64(raw)
+
+
+def _lenient_base64(raw: bytes) -> bytes:
+    digits = raw.translate(None, _FOREIGN)
+    if len(digits) % 4 == 1:  # six bits are no byte
+        digits = digits[:-1]
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+
+
+def decoded_size(data: Buffer, encoding: str) -> int:
+    """About how many bytes ``data`` decodes to, counted and not decoded."""
+    if encoding == "base64":
+        ignored = sum(_count(data, byte) for byte in (b"\n", b"\r", b"="))
+        return (len(data) - ignored) * 3 // 4
+    if encoding == "quoted-printable":
+        return len(data) - 2 * _count(data, b"=")
+    return len(data)
+
+
+def _count(data: Buffer, byte: bytes) -> int:
+    return sum(bytes(data[start : start + _WINDOW]).count(byte) for start in range(0, len(data), _WINDOW))
