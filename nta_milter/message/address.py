@@ -19,9 +19,12 @@ ADDRESS_LIMIT = 10_000
 
 _DOMAIN_LENGTH = 253
 
-# One token of RFC 5322 section 3.2: quoted string, blanks, special, or a run of anything else. Comments nest
-# and are counted by hand. A quoted string without an end takes all, so that no byte is looked at twice.
-_TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)("?)|(\s+)|([()<>@,:;"\[\]\\])|([^\s()<>@,:;"\[\]\\]+)', re.DOTALL)
+# One token of RFC 5322 section 3.2: quoted string, blanks, domain literal, special, or a run of anything
+# else. Comments nest and are counted by hand. A quoted string without an end takes all, so that no byte is
+# looked at twice.
+_TOKEN = re.compile(
+    rb'"((?:[^"\\]|\\.)*)("?)|(\s+)|(\[[^\[\]\\\s]*\])|([()<>@,:;"\[\]\\])|([^\s()<>@,:;"\[\]\\]+)', re.DOTALL
+)
 _COMMENT_PIECE = re.compile(rb"\\.|[()]", re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _DOT_ATOM = re.compile(r"[^\s\x00-\x20()<>\[\]:;@\\,.\"\x7f]+(\.[^\s\x00-\x20()<>\[\]:;@\\,.\"\x7f]+)*")
@@ -189,7 +192,7 @@ def _tokens(value: bytes) -> Iterator[_Token]:
     blank = False
     while token := _TOKEN.match(value, position):
         position = token.end()
-        quoted, end, blanks, special, text = token.groups()
+        quoted, end, blanks, literal, special, text = token.groups()
         if special == b"(":
             position = _comment_end(value, position)
             blank = True
@@ -202,7 +205,7 @@ def _tokens(value: bytes) -> Iterator[_Token]:
             elif special:
                 yield _Token(special.decode("ascii"), special, blank)
             else:
-                yield _Token("text", text, blank)
+                yield _Token("literal" if literal else "text", literal or text, blank)
             blank = False
 
 
@@ -241,7 +244,7 @@ def _address(display: str, tokens: list[_Token]) -> Mailbox | None:
         return None
     if any(kind not in ("quoted", "text") for kind in kinds[:at]):
         return None
-    if any(token.kind not in ("text", "[", "]", ":") for token in domain):
+    if any(token.kind != "text" for token in domain) and [token.kind for token in domain] != ["literal"]:
         return None
     try:
         name = b"".join(token.text for token in local).decode("utf-8")

@@ -7,7 +7,7 @@ import re
 from encodings.aliases import aliases
 from functools import lru_cache
 
-from nta_milter.message.model import Buffer
+from nta_milter.message.buffer import Buffer
 from nta_milter.message.transfer import decode_base64
 
 # Only these: the codec registry remembers every name that it is asked for, and some of its codecs are no

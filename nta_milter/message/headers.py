@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nta_milter.errors import LimitExceeded
+from nta_milter.message.buffer import Buffer
 
 HEADER_LIMIT = 1_048_576
 """Most bytes of header fields that one entity may have; Postfix's own header_size_limit is far below."""
@@ -44,7 +45,7 @@ class Headers:
     fields: tuple[HeaderField, ...] = ()
 
     @classmethod
-    def parse(cls, data: bytes | memoryview) -> Headers:
+    def parse(cls, data: Buffer) -> Headers:
         """The fields at the start of ``data``, as far as the blank line or the first line that is no field.
 
         Raises:
@@ -87,7 +88,7 @@ class Headers:
         return b"".join(bytes(field) for field in self.fields)
 
 
-def split(data: bytes | memoryview, start: int = 0, stop: int | None = None) -> tuple[Headers, int]:
+def split(data: Buffer, start: int = 0, stop: int | None = None) -> tuple[Headers, int]:
     """The fields of the entity at ``data[start:stop]`` and the offset of its body (RFC 5322 section 2.1).
 
     A line that is neither a field nor a fold begins the body, as it does for Postfix. Folds are kept as

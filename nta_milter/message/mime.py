@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nta_milter.errors import LimitExceeded
+from nta_milter.message.buffer import Buffer
 from nta_milter.message.headers import Headers, split
-from nta_milter.message.model import Buffer
 from nta_milter.message.parameters import ABSENT, Structured, structured
 from nta_milter.message.transfer import IDENTITY, decode, decoded_size
 

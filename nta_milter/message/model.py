@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nta_milter.message.address import envelope_domain
+from nta_milter.message.buffer import Buffer as Buffer
 from nta_milter.message.headers import Headers
-
-Buffer = bytes | memoryview
-"""Bytes in memory or in a mapped spool file; both can be sliced without a copy by ``memoryview``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,8 @@ class Recipient:
 
     @property
     def domain(self) -> str:
-        """What follows the last ``@``, lower case; empty when there is none."""
-        return self.address.rpartition("@")[2].lower() if "@" in self.address else ""
+        """What follows the last ``@`` as lower-case A-labels; empty when there is none."""
+        return envelope_domain(self.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from nta_milter.errors import TemporaryError
-from nta_milter.message.model import Buffer
+from nta_milter.message.buffer import Buffer
 
 
 class Spool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable
 
-from nta_milter.message.model import Buffer
+from nta_milter.message.buffer import Buffer
 
 _strict_base64: Callable[[bytes], bytes] = binascii.a2b_base64
 try:
