@@ -31,11 +31,12 @@ class Key:
     def allowed(self) -> str:
         """What may be written, in words: the kind of value, its range and its unit."""
         words = allowed(self.hint)
+        unit = f" {self.unit}" if self.unit else ""
         if self.minimum is not None and self.maximum is not None:
-            words += f" from {number(self.minimum)} to {number(self.maximum)}"
-        elif self.minimum is not None:
-            words += f" of at least {number(self.minimum)}"
-        return f"{words} ({self.unit})" if self.unit else words
+            return f"{words} from {number(self.minimum)} to {number(self.maximum)}{unit}"
+        if self.minimum is not None:
+            return f"{words} of at least {number(self.minimum)}{unit}"
+        return words
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,17 @@ def allowed(hint: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A number as a person writes it."""
-    return str(int(value)) if value == int(value) else str(value)
+    """A number as a person writes it in the file."""
+    return f"{int(value):_}" if value == int(value) else str(value)
 
 
 def toml(value: Any) -> str:
     """A value of the model as it is written in the file."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return f"{value:_}"
+    if isinstance(value, float):
         return str(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(toml(element) for element in value) + "]"

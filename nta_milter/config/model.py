@@ -315,7 +315,7 @@ class Settings:
 
     policy: PolicySettings = field(metadata={"text": "which mail is sensitive", "example": None})
     mode: Literal["enforce", "shadow"] = key(
-        "enforce, or shadow: log what would be done and change nothing", default="enforce"
+        "whether we act: enforce, or shadow = log what would be done and change nothing", default="enforce"
     )
     milter: MilterSettings = table(MilterSettings, "the socket that Postfix talks to")
     listeners: tuple[ListenerSettings, ...] = table(_default_listeners, "what each side marker means")

@@ -70,7 +70,7 @@ sensitive = "maybe"
         'nta-milter.toml:1: mode: "enforced" is not allowed, only one of "enforce", "shadow"; '
         'did you mean "enforce"?',
         "nta-milter.toml:3: milter.threads: text cannot stand here; a whole number is needed",
-        "nta-milter.toml:4: milter.timeout: 5 is out of range; a whole number from 10 to 86400 (s) is needed",
+        "nta-milter.toml:4: milter.timeout: 5 is out of range; a whole number from 10 to 86_400 s is needed",
         "nta-milter.toml:6: policy.mod: unknown key; did you mean mode?",
         "nta-milter.toml:7: policy.bsn: a whole number cannot stand here; true or false is needed",
         "nta-milter.toml:9: dns.sevrers: unknown key; did you mean servers?",
