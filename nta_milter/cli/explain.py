@@ -12,7 +12,7 @@ from pathlib import Path
 from nta_milter.cli.options import EXIT_NO, EXIT_TEMPORARY, add_config, add_json, loaded, moment
 from nta_milter.compliance.report import Reason
 from nta_milter.errors import MessageError
-from nta_milter.message.headers import Headers
+from nta_milter.message.headers import Headers, split
 from nta_milter.message.model import Message, Recipient
 from nta_milter.outbound.inspect import inspect
 from nta_milter.outbound.plan import Destination, Plan, plan
@@ -82,8 +82,8 @@ def _message(arguments: argparse.Namespace, snapshot: Snapshot) -> Message:
         data = sys.stdin.buffer.read() if str(arguments.message) == "-" else arguments.message.read_bytes()
     except OSError as error:
         raise MessageError(f"cannot be read: {error.strerror}", where=str(arguments.message)) from error
-    headers, body = Headers.split(data)
-    return Message(arguments.sender, (), recipients, headers, body)
+    headers, start = split(data)
+    return Message(arguments.sender, (), recipients, headers, memoryview(data)[start:])
 
 
 def as_json(destination: Destination, made: Plan) -> dict[str, object]:

@@ -11,7 +11,6 @@ from nta_milter.message.model import Message
 from nta_milter.policy.outcome import UNTOUCHED, Outcome
 from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.snapshot import Snapshot
-from nta_milter.postfix.proof import RoutingProof
 from nta_milter.postfix.route import INSIDE, ROUTE_HEADER
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.open import Opened, classify, open_message
@@ -32,9 +31,7 @@ class Received:
     verified: bool = False
 
 
-def receive(
-    message: Message, snapshot: Snapshot, routing: RoutingProof | None, at: datetime
-) -> Received:
+def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
     """Open a message for its envelope recipients; whatever fails, the mail goes on with its body untouched.
 
     A key opens only for recipients it is bound to, and one body serves all recipients of a transaction: so
@@ -57,7 +54,7 @@ def receive(
     if not encrypted:
         headers = clean.add("Authentication-Results", f"{own_id}; {mark}")
         return Received(Outcome(headers=headers), mark, verified=verified)
-    fault = _hop_fault(snapshot, routing)
+    fault = _hop_fault(snapshot)
     if fault:
         return _unopened(clean, own_id, f"next-hop: {fault}")
     headers = opened.headers.add("Authentication-Results", f"{own_id}; {mark}").add(ROUTE_HEADER, INSIDE)
@@ -98,11 +95,11 @@ def _unopened(clean: Headers, own_id: str, cause: str) -> Received:
     return Received(Outcome(headers=headers), NOT_OPENED, causes=(cause,))
 
 
-def _hop_fault(snapshot: Snapshot, routing: RoutingProof | None) -> str:
+def _hop_fault(snapshot: Snapshot) -> str:
     """Why what is opened could leave its protected hop; empty when it cannot."""
     if not snapshot.settings.internal.hops:
         return "no internal hop is listed"
-    if routing is None or not routing.inside:
-        faults = routing.faults if routing is not None else ()
-        return faults[0] if faults else "the transport nta-inside is not in place"
-    return ""
+    routing = snapshot.routing.current()
+    if routing.inside:
+        return ""
+    return routing.faults[0] if routing.faults else "the transport nta-inside is not in place"

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nta_milter.errors import NtaMilterError
+from nta_milter.errors import LimitExceeded, NtaMilterError
 from nta_milter.message.address import envelope_address
-from nta_milter.message.headers import HeaderField, Headers
+from nta_milter.message.headers import FIELD_LIMIT, HEADER_LIMIT, HeaderField, Headers
 from nta_milter.message.model import Message, Recipient
 from nta_milter.message.spool import Spool
 from nta_milter.policy.client import Client
-
-HEADER_LIMIT = 1_048_576
-"""Most bytes of header fields that one message may have; Postfix's own header_size_limit is far below."""
-
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -45,8 +41,12 @@ class Transaction:
     def add_header(self, name: bytes, value: bytes) -> None:
         """Take one header field; libmilter gives folds as bare LF and keeps the leading blank."""
         self.header_bytes += len(name) + len(value) + 3
-        if self.header_bytes <= HEADER_LIMIT:
-            self.fields.append(HeaderField(name, value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")))
+        if self.header_bytes > HEADER_LIMIT or len(self.fields) >= FIELD_LIMIT:
+            self.failure = LimitExceeded("more header fields than are worked on")
+            return
+        if b"\n" in value:
+            value = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        self.fields.append(HeaderField(name, value))
 
     def message(self) -> Message:
         """The message, complete."""

@@ -65,7 +65,8 @@ def _prove(service: Service, stop: threading.Event) -> None:
     said: tuple[str, ...] | None = None
     while not stop.is_set():
         snapshot = service.snapshot
-        faults = (*snapshot.routing.current().faults, *snapshot.compliance.proof_faults())
+        resolver = snapshot.compliance.proof()
+        faults = (*snapshot.routing.current().faults, *(() if resolver.proven else (resolver.reason,)))
         if faults != said:
             for fault in faults:
                 log.error("-: event=not-proven fault=%s", fault)

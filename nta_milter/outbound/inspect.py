@@ -91,3 +91,18 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
     return Inspection(
         message, part, tuple(addressees), senders, fault, _is_ciphertext(message, snapshot)
     )
+
+
+def _is_ciphertext(message: Message, snapshot: Snapshot) -> bool:
+    """Whether the content is ciphertext already, by what it parses as, and the header tells nothing.
+
+    A label alone proves nothing; and ciphertext under a Subject with a citizen service number is no secret.
+    """
+    if classify(message.headers, message.body) not in ("enveloped", "openpgp"):
+        return False
+    outside = Message(message.sender, (), message.recipients, message.headers.without(MIME_FIELDS), b"")
+    header_only = parse(outside.headers, b"", part_limit=1, depth_limit=1)
+    return not any(
+        reason.code in CONTENT_CODES
+        for reason in judge(outside, header_only, snapshot.sensitivity, to_outside=True, every=True).reasons
+    )

@@ -41,6 +41,14 @@ class Plan:
     combined: Combined
     signer: PrivateKey | None
 
+    @property
+    def exempted(self) -> bool:
+        """Whether a rule let a recipient have it without a look at the content; that is audited."""
+        return any(
+            addressee.rule is not None and addressee.rule.sensitive == "no"
+            for addressee in self.inspection.addressees
+        )
+
 
 def plan(
     inspection: Inspection,

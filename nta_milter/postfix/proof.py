@@ -11,7 +11,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,8 @@ MANDATORY_DANE = {
 class RoutingProof:
     """What was proven, and the state of the files it was proven for.
 
-    ``inside``: sensitive mail can be pinned to the next hop inside. ``message_size_limit`` in bytes, 0 = none:
-    cleanup(8) refuses for good what a milter makes larger. ``at`` is a monotonic time in seconds.
+    ``inside``: sensitive mail can be pinned to the next hop inside. ``message_size_limit`` in bytes,
+    0 = none: cleanup(8) refuses for good what a milter makes larger. ``at`` is monotonic, in seconds.
     """
 
     faults: tuple[str, ...]
@@ -85,11 +85,12 @@ class Postfix:
     def __init__(self, configuration: Path) -> None:
         self.configuration = configuration
 
-    def _run(self, *command: str) -> tuple[int, str]:
+    def _run(self, *command: str, lines: Sequence[str] = ()) -> tuple[int, str]:
         name, *arguments = command
         try:
             done = subprocess.run(  # noqa: S603 - fixed commands, arguments are our own
                 [name, "-c", str(self.configuration), *arguments],
+                input="".join(f"{line}\n" for line in lines).encode(),
                 capture_output=True,
                 timeout=COMMAND_TIMEOUT,
                 check=False,
@@ -121,13 +122,19 @@ class Postfix:
             overrides[service, parameter] = value
         return Configuration(parameters, commands, overrides)
 
-    def look_up(self, key: str, tables: str) -> str:
-        """What the tables (first one that knows it) say of a key; empty when nothing or on failure."""
+    def look_up(self, keys: Sequence[str], tables: str) -> dict[str, str]:
+        """What the tables say of each key, the first table that knows it; a key that none knows is left out.
+
+        One postmap per table for all keys; a table that cannot be read knows nothing.
+        """
+        found: dict[str, str] = {}
         for table in tables.replace(",", " ").split():
-            status, output = self._run("postmap", "-q", key, table)
-            if status == 0:
-                return output
-        return ""
+            _, output = self._run("postmap", "-q", "-", table, lines=keys)
+            for line in output.splitlines():
+                key, tab, value = line.partition("\t")
+                if tab and key in keys:
+                    found.setdefault(key, value)
+        return found
 
 
 def _assignment(line: str) -> tuple[str, str]:
@@ -152,23 +159,29 @@ def state_of(files: tuple[Path, ...]) -> tuple[tuple[str, int, int, int], ...]:
     return tuple(found)
 
 
-def _expect(faults: list[str], postfix: Postfix, key: str, tables: str, wanted: str, where: str) -> None:
-    found = postfix.look_up(key, tables)
-    if not (found == wanted or (wanted.endswith("*") and found.startswith(wanted[:-1]))):
-        shown = found or "nothing"
-        faults.append(f"{where}: {key!r} gives {shown!r} where {wanted!r} is needed")
+ROUTES = {
+    f"{ROUTE_HEADER}: [{PROBE_HOST}]": f"FILTER nta:[{PROBE_HOST}]",
+    f"{ROUTE_HEADER}: [a.{PROBE_HOST}], [b.{PROBE_HOST}]": f"FILTER nta:[a.{PROBE_HOST}], [b.{PROBE_HOST}]",
+    f"{ROUTE_HEADER}: {MX}": "FILTER nta:",
+    f"{ROUTE_HEADER}: [{PROBE_HOST}.]": "REJECT*",
+}
+"""What every table of routes must say: it knows hosts and ``mx``, and refuses what it does not know."""
+
+PIN = f"{ROUTE_HEADER}: {INSIDE}"
+GUARD = {f"{GUARD_HEADER}: on": "FILTER retry:*"}
+STRIP = {f"{header}: x": "IGNORE" for header in (ROUTE_HEADER, GUARD_HEADER)}
 
 
-def _route_tables(faults: list[str], postfix: Postfix, tables: str, where: str) -> None:
-    """A table of routes must know hosts and ``mx``, and refuse what it does not know."""
+def _disagreements(postfix: Postfix, tables: str, wanted: Mapping[str, str], where: str) -> Iterator[str]:
+    """A fault for each key of which the tables do not say what is needed (``*`` = begins so)."""
     if not tables:
-        faults.append(f"{where} is empty")
+        yield f"{where} is empty"
         return
-    _expect(faults, postfix, f"{ROUTE_HEADER}: [{PROBE_HOST}]", tables, f"FILTER nta:[{PROBE_HOST}]", where)
-    pair = f"[a.{PROBE_HOST}], [b.{PROBE_HOST}]"
-    _expect(faults, postfix, f"{ROUTE_HEADER}: {pair}", tables, f"FILTER nta:{pair}", where)
-    _expect(faults, postfix, f"{ROUTE_HEADER}: {MX}", tables, "FILTER nta:", where)
-    _expect(faults, postfix, f"{ROUTE_HEADER}: [{PROBE_HOST}.]", tables, "REJECT*", where)
+    found = postfix.look_up(tuple(wanted), tables)
+    for key, value in wanted.items():
+        said = found.get(key, "")
+        if said != value and not (value.endswith("*") and said.startswith(value[:-1])):
+            yield f"{where}: {key!r} gives {said or 'nothing'!r} where {value!r} is needed"
 
 
 def prove(postfix: Postfix, now: float) -> RoutingProof:
@@ -183,9 +196,9 @@ def prove(postfix: Postfix, now: float) -> RoutingProof:
 
     # (1) The header of a message in the queue becomes a FILTER action.
     routes = read.parameters["milter_header_checks"]
-    _route_tables(faults, postfix, routes, "milter_header_checks")
-    inside = postfix.look_up(f"{ROUTE_HEADER}: {INSIDE}", routes).startswith("FILTER nta-inside:")
-    inside = inside and "nta-inside/unix" in read.commands
+    faults.extend(_disagreements(postfix, routes, ROUTES, "milter_header_checks"))
+    pin = postfix.look_up((PIN,), routes).get(PIN, "")
+    inside = pin.startswith("FILTER nta-inside:") and "nta-inside/unix" in read.commands
     files.extend(files_of(routes))
 
     # (2) The transport it leads to cannot go without DANE.
@@ -201,15 +214,13 @@ def prove(postfix: Postfix, now: float) -> RoutingProof:
     cleanup = read.overrides.get(("pickup/unix", "cleanup_service_name"), "")
     requeue = read.overrides.get((f"{cleanup}/unix", "header_checks"), "")
     where = f"{cleanup or 'pickup cleanup'} header_checks"
-    _route_tables(faults, postfix, requeue, where)
-    _expect(faults, postfix, f"{GUARD_HEADER}: on", requeue, "FILTER retry:*", where)
+    faults.extend(_disagreements(postfix, requeue, ROUTES | GUARD, where))
     files.extend(files_of(requeue))
 
     # (4) The header never leaves this site.
     for service in ("smtp/unix", "nta/unix"):
         strip = read.effective(service, "smtp_header_checks")
-        for header in (ROUTE_HEADER, GUARD_HEADER):
-            _expect(faults, postfix, f"{header}: x", strip, "IGNORE", f"{service} smtp_header_checks")
+        faults.extend(_disagreements(postfix, strip, STRIP, f"{service} smtp_header_checks"))
         files.extend(files_of(strip))
 
     # (5) Without us there is no mail rather than mail in clear.

@@ -1,0 +1,149 @@
+"""The proof of the routing tables, asked of real Postfix commands on a rendered configuration.
+
+Each fault that would send a routed message by the ordinary way, or lose its route, must be seen and named.
+"""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from nta_milter.postfix.proof import Postfix, RoutingProver, prove
+
+SHIPPED = Path(__file__).resolve().parents[3] / "packaging" / "postfix"
+STOCK_MASTER = """\
+smtp unix - - y - - smtp
+cleanup unix n - y - 0 cleanup
+smtp inet n - y - - smtpd
+pickup unix n - y 60 1 pickup
+"""
+
+
+def services(text):
+    """master.cf entries by name and type, continuation lines with them."""
+    found, key = {}, None
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        if line[0].isspace():
+            found[key].append(line)
+        else:
+            key = tuple(line.split()[:2])
+            found[key] = [line]
+    return found
+
+
+@pytest.fixture
+def configuration(tmp_path):
+    folder = tmp_path / "postfix"
+    folder.mkdir()
+    for file in SHIPPED.iterdir():
+        text = file.read_text().replace("/etc/postfix", str(folder))
+        (folder / file.name).write_text(text)
+    master = services(STOCK_MASTER) | services((folder / "master.cf").read_text())
+    (folder / "master.cf").write_text("\n".join("\n".join(lines) for lines in master.values()) + "\n")
+    with (folder / "main.cf").open("a") as main:
+        main.write("compatibility_level = 3.6\nmaillog_file = /dev/stdout\nmessage_size_limit = 50000000\n")
+    return cold(folder)
+
+
+def cold(folder):
+    """Postfix waits until a main.cf that changed less than two seconds ago has settled; tests need not."""
+    long_ago = time.time() - 60
+    os.utime(folder / "main.cf", (long_ago, long_ago))
+    return folder
+
+
+def faults(folder):
+    return prove(Postfix(cold(folder)), 0.0).faults
+
+
+def edit(file: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, file.read_text(), flags=re.MULTILINE)
+    assert count, f"{pattern} is not in {file.name}"
+    file.write_text(text)
+
+
+def test_the_shipped_fragments_are_proven(configuration):
+    proof = prove(Postfix(configuration), 0.0)
+    assert proof.faults == ()
+    assert proof.proven
+    assert proof.inside
+    assert proof.message_size_limit == 50_000_000
+    seen = {Path(name).name for name, *_ in proof.state}
+    assert {"main.cf", "master.cf", "nta_route", "nta_requeue", "nta_strip"} <= seen
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "replacement", "named"),
+    [
+        ("nta_route", r"(?s).*", "", "milter_header_checks"),
+        ("nta_route", r"^/\^X-Nta-Route:/ REJECT.*$", "", "milter_header_checks"),
+        ("nta_route", r"FILTER nta:\$1", "FILTER smtp:$1", "milter_header_checks"),
+        ("nta_route", r"^/\^X-Nta-Route: mx\$/ FILTER nta:", "/^X-Nta-Route: mx$/ FILTER smtp:", "mx"),
+        ("nta_requeue", r"(?s).*", "", "cleanup-nta-requeue header_checks"),
+        ("nta_requeue", r"^/\^X-Nta-Guard.*$", "", "X-Nta-Guard"),
+        ("nta_strip", r"(?s).*", "", "smtp_header_checks"),
+        ("main.cf", r"^milter_header_checks.*$", "", "milter_header_checks is empty"),
+        ("main.cf", r"^smtp_header_checks.*$", "", "smtp/unix smtp_header_checks"),
+        ("main.cf", r"^milter_default_action.*$", "milter_default_action = accept", "milter_default_action"),
+        ("master.cf", r"dane-only", "dane", "smtp_tls_security_level"),
+        ("master.cf", r"-o smtp_tls_policy_maps=", "", "smtp_tls_policy_maps"),
+        (
+            "master.cf",
+            r"-o smtp_fallback_relay=",
+            "-o smtp_fallback_relay=[relay.test]",
+            "smtp_fallback_relay",
+        ),
+        ("master.cf", r"^nta unix", "other unix", "no transport nta/unix"),
+        ("master.cf", r"^pickup unix", "uppick unix", "pickup cleanup header_checks"),
+    ],
+)
+def test_invariant_1_each_fault_of_the_tables_is_named(configuration, file, pattern, replacement, named):
+    edit(configuration / file, pattern, replacement)
+    found = faults(configuration)
+    assert found
+    assert any(named in fault for fault in found)
+
+
+def test_invariant_14_a_pickup_without_its_override_loses_the_route_on_requeue(configuration):
+    edit(configuration / "master.cf", r"^  -o cleanup_service_name=cleanup-nta-requeue$", "")
+    assert any("pickup cleanup header_checks" in fault for fault in faults(configuration))
+
+
+@pytest.mark.parametrize("parameter", ["always_bcc", "sender_bcc_maps", "recipient_bcc_maps"])
+def test_invariant_3_blind_copies_behind_our_back_are_a_fault(configuration, parameter):
+    with (configuration / "main.cf").open("a") as main:
+        main.write(f"{parameter} = archive@citizen.test\n")
+    assert faults(configuration) == ()
+    edit(configuration / "master.cf", rf"-o {parameter}=", "")
+    assert any(parameter in fault for fault in faults(configuration))
+
+
+def test_a_configuration_that_cannot_be_read_proves_nothing(tmp_path):
+    proof = prove(Postfix(tmp_path / "nowhere"), 0.0)
+    assert not proof.proven
+    assert not proof.inside
+    assert "nowhere" in proof.faults[0]
+
+
+def test_a_changed_file_is_proven_again_at_once(configuration):
+    prover = RoutingProver(configuration, interval=3600)
+    assert prover.current().proven
+    assert prover.current() is prover.current()
+    (configuration / "nta_route").write_text("")
+    assert not prover.current().proven
+
+
+def test_an_old_proof_is_made_again(configuration):
+    prover = RoutingProver(configuration, interval=0)
+    first = prover.current()
+    time.sleep(0.01)
+    assert prover.current() is not first
+
+
+def test_a_missing_table_is_a_fault(configuration):
+    (configuration / "nta_route").unlink()
+    assert any("milter_header_checks" in fault for fault in faults(configuration))
