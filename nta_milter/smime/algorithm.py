@@ -113,17 +113,17 @@ class Digest:
     name: str
     oid: bytes
     length: int
-    new: Callable[[], Any]
+    new: Callable[..., Any]
     primitive: Callable[[], hashes.HashAlgorithm]
     weak: bool = False
 
 
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)
+def _md5(data: bytes = b"") -> Any:
+    return hashlib.md5(data, usedforsecurity=False)
 
 
-def _sha1() -> Any:
-    return hashlib.sha1(usedforsecurity=False)
+def _sha1(data: bytes = b"") -> Any:
+    return hashlib.sha1(data, usedforsecurity=False)
 
 
 SHA1 = Digest("sha1", identifier("1.3.14.3.2.26"), 20, _sha1, hashes.SHA1, weak=True)
@@ -132,14 +132,12 @@ SHA256 = Digest("sha256", identifier("2.16.840.1.101.3.4.2.1"), 32, hashlib.sha2
 SHA384 = Digest("sha384", identifier("2.16.840.1.101.3.4.2.2"), 48, hashlib.sha384, hashes.SHA384)
 SHA512 = Digest("sha512", identifier("2.16.840.1.101.3.4.2.3"), 64, hashlib.sha512, hashes.SHA512)
 MD5 = Digest("md5", identifier("1.2.840.113549.2.5"), 16, _md5, hashes.MD5, weak=True)
-_SHA3 = tuple(
-    Digest(
-        f"sha3-{bits}", identifier(f"2.16.840.1.101.3.4.2.{arc}"), bits // 8,
-        getattr(hashlib, f"sha3_{bits}"), getattr(hashes, f"SHA3_{bits}"),
-    )
-    for bits, arc in ((256, 8), (384, 9), (512, 10))
-)  # fmt: skip
-DIGESTS = {digest.oid: digest for digest in (SHA1, SHA224, SHA256, SHA384, SHA512, MD5, *_SHA3)}
+SHA3_256 = Digest("sha3-256", identifier("2.16.840.1.101.3.4.2.8"), 32, hashlib.sha3_256, hashes.SHA3_256)
+SHA3_384 = Digest("sha3-384", identifier("2.16.840.1.101.3.4.2.9"), 48, hashlib.sha3_384, hashes.SHA3_384)
+SHA3_512 = Digest("sha3-512", identifier("2.16.840.1.101.3.4.2.10"), 64, hashlib.sha3_512, hashes.SHA3_512)
+DIGESTS = {
+    digest.oid: digest for digest in (SHA1, SHA224, SHA256, SHA384, SHA512, MD5, SHA3_256, SHA3_384, SHA3_512)
+}
 
 
 def digest_of(oid: bytes) -> Digest:

@@ -231,6 +231,22 @@ def parse(data: Buffer, work: Work, what: str = "CMS") -> Element:
     return element
 
 
+def content_info(data: Buffer, work: Work) -> tuple[bytes, Element]:
+    """The type and the content of a ContentInfo (RFC 5652 section 3).
+
+    Raises:
+        MalformedCms: it is not one.
+        LimitExceeded: too deep, or too many values.
+    """
+    fields = parse(data, work).fields(SEQUENCE, "content info")
+    oid = fields.next().object_identifier("content type")
+    explicit = fields.next(context(0), "content").children
+    fields.finish()
+    if len(explicit) != 1:
+        raise MalformedCms("an explicit tag around several values")
+    return oid, explicit[0]
+
+
 def _siblings(view: memoryview, position: int, stop: int, work: Work, depth: int) -> Iterator[Element]:
     while position < stop:
         element = _element(view, position, stop, work, depth)

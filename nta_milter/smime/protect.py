@@ -1,0 +1,153 @@
+"""Header protection (RFC 9788): header fields inside the encryption, and their way back out.
+
+Written: every field of the message inside, ``hp="cipher"``, and HP-Outer with what stands outside.
+Restored: only from the payload of the message's own encryption, only the fields of ``RESTORED``, and none
+that says how the message travelled or who is answerable for it. The From field keeps its address: a
+gateway must not change whom DMARC has spoken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nta_milter.message import headers as fields
+from nta_milter.message.address import address_list
+from nta_milter.message.headers import HeaderField, Headers
+from nta_milter.message.model import Entity
+from nta_milter.message.parameters import structured
+
+HIDDEN_SUBJECT = "[...]"
+"""What stands outside instead of the Subject (RFC 9788 section 3.2.1, hcp_baseline)."""
+
+RESTORED = ("Subject", "To", "Cc", "Date", "Comments", "Keywords", "In-Reply-To", "References")
+"""Fields that are taken from inside; From is taken too where its addresses are the same."""
+
+_CONCEALED = ("comments", "keywords")
+_NOT_PROTECTED = (
+    "content-", "mime-version", "hp-outer", "bcc", "resent-", "received", "return-path", "delivered-to",
+    "dkim-", "arc-", "authentication-results", "x-nta-",
+)  # fmt: skip
+"""How the names of fields begin that say nothing of what the author meant."""
+_VALUE_LIMIT = 65_536
+_WRAPPERS = ("message/rfc822", "message/global")
+
+
+def protect(
+    headers: Headers, entity: Entity, *, hide_subject: bool, outside: Sequence[str] | None = None
+) -> tuple[Entity, str]:
+    """The entity with the message's fields inside, and the Subject to write outside.
+
+    ``headers`` are the fields of the message as they are meant; those of the body (Content-*) and of its
+    way here are left aside. ``outside`` names the fields that will stand outside besides the Subject,
+    where those are not all but Comments and Keywords.
+    """
+    shown = None if outside is None else {name.lower() for name in outside}
+    subject = headers.first("Subject")
+    outer_subject = HIDDEN_SUBJECT if hide_subject or subject is None else subject.decode("utf-8", "replace")
+    inner: list[HeaderField] = []
+    outer: list[HeaderField] = []
+    for field in headers:
+        name = field.name.decode("latin-1").lower()
+        if name.startswith(_NOT_PROTECTED):
+            continue
+        inner.append(field)
+        if name == "subject" and hide_subject:
+            outer.append(_outer(field.name, b" " + HIDDEN_SUBJECT.encode("ascii")))
+        elif name == "subject" or (name not in _CONCEALED if shown is None else name in shown):
+            outer.append(_outer(field.name, field.raw))
+    if not entity.headers.all("Content-Type"):
+        entity = Entity(entity.headers.add("Content-Type", "text/plain"), entity.body)
+    body = [
+        HeaderField(field.name, field.raw.rstrip().removesuffix(b";") + b';\r\n hp="cipher"')
+        if field.name.lower() == b"content-type"
+        else field
+        for field in entity.headers
+    ]
+    return Entity(Headers((*inner, *outer, *body)), entity.body), outer_subject
+
+
+def _outer(name: bytes, raw: bytes) -> HeaderField:
+    return HeaderField(b"HP-Outer", b" %b:%b" % (name, raw))
+
+
+def restore(outer: Headers, inner: Entity) -> Headers:
+    """The outer fields with those from inside in their place, where that is safe.
+
+    ``inner`` is the payload of the message's own encryption. Read are RFC 9788 (``hp="cipher"``), the
+    earlier draft (``protected-headers="v1"``) and message/rfc822 as a wrapper (RFC 8551 section 3.1).
+    """
+    protected = _protected(outer, inner)
+    restored = outer
+    for name in RESTORED:
+        found = protected.all(name)
+        if len(found) == 1 and _harmless(found[0]):
+            restored = _replace(restored, name, found[0])
+    sender = protected.all("From")
+    if len(sender) == 1 and _harmless(sender[0]) and _same_addresses(outer, sender[0]):
+        restored = _replace(restored, "From", sender[0])
+    return restored
+
+
+def content(outer: Headers, inner: Entity) -> Entity:
+    """The payload as the body of the message: wrapper, protected fields and HP parameters taken off."""
+    kind = structured(inner.headers.first("Content-Type") or b"")
+    if _is_wrapper(outer, inner):
+        headers, start = fields.split(inner.body)
+        inner = Entity(headers, memoryview(inner.body)[start:])
+    elif "hp" not in kind.parameters and "protected-headers" not in kind.parameters:
+        return inner
+    kept = tuple(field for field in inner.headers if field.name[:8].lower() == b"content-")
+    return Entity(Headers(kept), inner.body)
+
+
+def _protected(outer: Headers, inner: Entity) -> Headers:
+    kind = structured(inner.headers.first("Content-Type") or b"")
+    if kind.parameters.get("hp") == "cipher" or kind.parameters.get("protected-headers") == "v1":
+        return inner.headers
+    if _is_wrapper(outer, inner):
+        return fields.split(inner.body)[0]
+    return Headers()
+
+
+def _is_wrapper(outer: Headers, inner: Entity) -> bool:
+    """Whether the payload is the message as a whole (RFC 8551 section 3.1) and not one that is forwarded.
+
+    A forwarded message looks the same; it is by somebody else, so that its From differs.
+    """
+    kind = structured(inner.headers.first("Content-Type") or b"")
+    if kind.value not in _WRAPPERS or kind.parameters.get("forwarded", "no").lower() != "no":
+        return False
+    senders = fields.split(inner.body)[0].all("From")
+    return len(senders) == 1 and _same_addresses(outer, senders[0])
+
+
+def _harmless(field: HeaderField) -> bool:
+    return len(field.raw) <= _VALUE_LIMIT and not any(
+        (octet < 0x20 and octet != 0x09) or octet == 0x7F for octet in field.value
+    )
+
+
+def _replace(headers: Headers, name: str, field: HeaderField) -> Headers:
+    """The fields with this one where the first of its name was, or at the end."""
+    old = headers.all(name)
+    clean = HeaderField(name.encode("ascii"), field.raw)
+    if not old:
+        return Headers((*headers.fields, clean))
+    kept: list[HeaderField] = []
+    for item in headers:
+        if item is old[0]:
+            kept.append(clean)
+        elif item.name.lower() != clean.name.lower():
+            kept.append(item)
+    return Headers(tuple(kept))
+
+
+def _same_addresses(outer: Headers, sender: HeaderField) -> bool:
+    outside = address_list(field.value for field in outer.all("From"))
+    inside = address_list([sender.value])
+    return (
+        not outside.malformed
+        and not inside.malformed
+        and [mailbox.address for mailbox in outside.mailboxes]
+        == [mailbox.address for mailbox in inside.mailboxes]
+    )

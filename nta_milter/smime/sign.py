@@ -1,0 +1,208 @@
+"""Sign a MIME entity: multipart/signed (RFC 1847) or opaque (RFC 8551 section 3.5), with SignedData."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+from nta_milter.errors import CertificateError
+from nta_milter.message.headers import HeaderField, Headers
+from nta_milter.message.model import Entity
+from nta_milter.smime import algorithm as algorithms
+from nta_milter.smime import tlv
+from nta_milter.smime.algorithm import (
+    DATA,
+    SHA256,
+    SHA512,
+    SIGNED_DATA,
+    Digest,
+    digest_for_size,
+    encode_algorithm,
+    encode_hash_parameters,
+)
+from nta_milter.smime.certificate import Certificate
+from nta_milter.smime.encrypt import pkcs7_headers
+from nta_milter.smime.keystore import PrivateKey
+from nta_milter.smime.prepare import prepare
+from nta_milter.smime.signed import (
+    CONTENT_TYPE,
+    MESSAGE_DIGEST,
+    SIGNING_CERTIFICATE_V2,
+    SIGNING_TIME,
+    SMIME_CAPABILITIES,
+)
+from nta_milter.smime.tlv import identifier, object_identifier, octet_string, sequence, set_of
+from nta_milter.smime.transfer import encode_lines
+
+SignatureAlgorithm = Literal["rsassa-pkcs1-v1_5", "rsassa-pss", "ecdsa", "ed25519"]
+
+_SHA256_WITH_RSA = encode_algorithm(algorithms.RSA_ENCRYPTION, tlv.NULL_VALUE)
+_ECDSA_WITH = {
+    256: identifier("1.2.840.10045.4.3.2"),
+    384: identifier("1.2.840.10045.4.3.3"),
+    512: identifier("1.2.840.10045.4.3.4"),
+}
+_MICALG = {"sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512"}
+
+CAPABILITIES = sequence(
+    *(
+        encode_algorithm(algorithms.cipher(name).oid)
+        for name in ("aes-256-gcm", "aes-128-gcm", "aes-256-cbc", "aes-192-cbc", "aes-128-cbc")
+    ),
+    encode_algorithm(algorithms.RSAES_OAEP, encode_hash_parameters(SHA256)),
+    encode_algorithm(algorithms.CEK_HKDF_SHA256),
+)
+"""What we read, best first (RFC 8551 section 2.5.2)."""
+
+
+def sign(
+    entity: Entity,
+    signer: PrivateKey,
+    *,
+    at: datetime,
+    opaque: bool = False,
+    algorithm: SignatureAlgorithm | None = None,
+) -> Entity:
+    """The entity with a signature: multipart/signed, or application/pkcs7-mime where ``opaque``.
+
+    What is signed is the entity after 7-bit preparation (RFC 8551 section 3.1), so that relays have no
+    reason to change it; where that cannot be had (an attached signed message with 8-bit lines), the
+    signature is opaque. ``algorithm`` defaults to the key's own: RSASSA-PKCS1-v1_5 for RSA, ECDSA, Ed25519.
+
+    Raises:
+        CertificateError: the key cannot sign, or not by this algorithm.
+    """
+    chosen = _choose(signer, algorithm)
+    prepared, robust = prepare(entity)
+    head = b"%b\r\n" % bytes(prepared.headers)
+    digest = chosen.digest.new(head)
+    digest.update(prepared.body)
+    if opaque or not robust:
+        content = head + bytes(prepared.body)
+        signed = _signed_data(signer, chosen, digest.digest(), at, content)
+        return Entity(
+            pkcs7_headers("application/pkcs7-mime", "signed-data", "smime.p7m"), encode_lines(signed)
+        )
+    signed = _signed_data(signer, chosen, digest.digest(), at, None)
+    return _multipart(head, prepared, encode_lines(signed), _MICALG[chosen.digest.name])
+
+
+def _multipart(head: bytes, prepared: Entity, signature: bytes, micalg: str) -> Entity:
+    # 144 bits by chance: nobody can have written the delimiter into the content before
+    boundary = f"=_{secrets.token_hex(18)}"
+    delimiter = b"\r\n--%b" % boundary.encode("ascii")
+    fields = pkcs7_headers("application/pkcs7-signature", "", "smime.p7s")
+    body = b"".join(
+        (
+            b"This is an S/MIME signed message\r\n",
+            delimiter,
+            b"\r\n",
+            head,
+            prepared.body,
+            delimiter,
+            b"\r\n",
+            bytes(fields),
+            b"\r\n",
+            signature,
+            delimiter,
+            b"--\r\n",
+        )
+    )
+    kind = (
+        f' multipart/signed; protocol="application/pkcs7-signature";\r\n micalg={micalg};'
+        f'\r\n boundary="{boundary}"'
+    )
+    return Entity(Headers((HeaderField(b"Content-Type", kind.encode("ascii")),)), body)
+
+
+class _Choice:
+    """How a key signs: the digest, the AlgorithmIdentifier, and the arguments of ``key.sign``."""
+
+    __slots__ = ("arguments", "digest", "encoded")
+
+    def __init__(self, digest: Digest, encoded: bytes, *arguments: Any) -> None:
+        self.digest = digest
+        self.encoded = encoded
+        self.arguments = arguments
+
+
+def _choose(signer: PrivateKey, wanted: SignatureAlgorithm | None) -> _Choice:
+    key = signer.key
+    if isinstance(key, rsa.RSAPrivateKey) and wanted in (None, "rsassa-pkcs1-v1_5"):
+        return _Choice(SHA256, _SHA256_WITH_RSA, padding.PKCS1v15(), SHA256.primitive())
+    if isinstance(key, rsa.RSAPrivateKey) and wanted == "rsassa-pss":
+        encoded = encode_algorithm(algorithms.RSASSA_PSS, encode_hash_parameters(SHA256, SHA256.length))
+        how = padding.PSS(padding.MGF1(SHA256.primitive()), SHA256.length)
+        return _Choice(SHA256, encoded, how, SHA256.primitive())
+    if isinstance(key, ec.EllipticCurvePrivateKey) and wanted in (None, "ecdsa"):
+        digest = digest_for_size(key.curve.key_size)
+        return _Choice(digest, encode_algorithm(_ECDSA_WITH[digest.length * 8]), ec.ECDSA(digest.primitive()))
+    if isinstance(key, ed25519.Ed25519PrivateKey) and wanted in (None, "ed25519"):
+        return _Choice(SHA512, encode_algorithm(algorithms.ED25519))
+    raise CertificateError(
+        f"its key does not sign{f' by {wanted}' if wanted else ''}", where=signer.certificate.subject
+    )
+
+
+def _attribute(kind: bytes, *values: bytes) -> bytes:
+    return sequence(object_identifier(kind), set_of(values))
+
+
+@lru_cache(maxsize=256)
+def _fixed_attributes(der: bytes) -> tuple[bytes, ...]:
+    """The attributes that do not depend on the message: type, capabilities, the certificate's digest."""
+    # RFC 5035 section 4: SHA-256 is the default and left out
+    named = sequence(sequence(octet_string(SHA256.new(der).digest())))
+    return (
+        _attribute(CONTENT_TYPE, object_identifier(DATA)),
+        _attribute(SMIME_CAPABILITIES, CAPABILITIES),
+        _attribute(SIGNING_CERTIFICATE_V2, sequence(named)),
+    )
+
+
+@lru_cache(maxsize=256)
+def _certificates(chain: tuple[Certificate, ...]) -> bytes:
+    return set_of(dict.fromkeys(certificate.der for certificate in chain), tlv.context(0))
+
+
+def _time(moment: datetime) -> bytes:
+    """UTCTime until 2049, GeneralizedTime after (RFC 5652 section 11.3)."""
+    if moment.year < 2050:
+        return tlv.tlv(tlv.UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode("ascii"))
+    return tlv.tlv(tlv.GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").encode("ascii"))
+
+
+def _signed_data(
+    signer: PrivateKey, chosen: _Choice, digest: bytes, at: datetime, content: bytes | None
+) -> bytes:
+    certificate = signer.certificate
+    attributes = set_of(
+        (
+            *_fixed_attributes(certificate.der),
+            _attribute(MESSAGE_DIGEST, octet_string(digest)),
+            _attribute(SIGNING_TIME, _time(at)),
+        )
+    )
+    signature = signer.key.sign(attributes, *chosen.arguments)
+    digest_algorithm = encode_algorithm(chosen.digest.oid)
+    info = sequence(
+        tlv.integer(1),
+        sequence(certificate.issuer, tlv.integer(certificate.serial)),
+        digest_algorithm,
+        bytes((tlv.context(0),)) + attributes[1:],
+        chosen.encoded,
+        octet_string(signature),
+    )
+    encapsulated = b"" if content is None else tlv.tlv(tlv.context(0), octet_string(content))
+    signed = sequence(
+        tlv.integer(1),
+        tlv.tlv(tlv.SET, digest_algorithm),
+        sequence(object_identifier(DATA), encapsulated),
+        _certificates((certificate, *signer.chain)),
+        tlv.tlv(tlv.SET, info),
+    )
+    return sequence(object_identifier(SIGNED_DATA), tlv.tlv(tlv.context(0), signed))
