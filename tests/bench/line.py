@@ -1,0 +1,153 @@
+"""The line: a real Postfix takes mail with no milter, with one that does nothing, and with ours.
+
+Everything is one Postfix of the laboratory with three more listeners. What they take is put on hold and
+deleted after each measurement, so that delivery costs nothing. The milters are reached by unix sockets.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.bench.measure import Case, Comparison, Sample
+from tests.laboratory import INSIDE, Laboratory
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ADDRESS = "127.0.0.11"
+OURS, NOOP, NONE = "ours", "no-op", "none"
+PORTS = {NONE: 2501, NOOP: 2502, OURS: 2503}
+MILTERS = {NONE: "", NOOP: "unix:nta-milter/noop.sock", OURS: "unix:nta-milter/milter.sock"}
+PROCESSES = 2
+
+SIZES = {"10 KB": (10_000, 4, 120), "1 MB": (1_000_000, 2, 16), "20 MB": (20_000_000, 1, 2)}
+"""Bytes of a message, sessions at the same time, messages in one measurement of the short form."""
+
+BARS = {"not sensitive": 0.85, "scenario 1": 0.6}
+"""Least rate beside the milter that does nothing."""
+
+WORDS = {"not sensitive": "de lunch van vrijdag", "scenario 1": "de diagnose van vrijdag"}
+
+_LISTENER = """
+{address}:{port} inet n - y - 100 smtpd
+  -o syslog_name=postfix/bench
+  -o smtpd_milters={milter}
+  -o milter_macro_defaults=nta_side=outbound
+  -o receive_override_options=no_address_mappings
+  -o mynetworks=127.0.0.0/8
+  -o smtpd_client_restrictions=
+  -o smtpd_relay_restrictions=permit_mynetworks,reject
+  -o {{ smtpd_recipient_restrictions = check_client_access static:HOLD, permit_mynetworks, reject }}
+"""
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def cases(folder: Path, scale: int) -> Iterator[list[Case]]:
+    """The cases, for as long as the context lasts; ``scale`` multiplies the messages of a measurement."""
+    spool = folder / "laboratory" / "spool"
+    with Laboratory(folder / "laboratory") as laboratory:
+        spool.mkdir()
+        _start_noop(laboratory)
+        listeners = "".join(
+            _LISTENER.format(address=ADDRESS, port=port, milter=MILTERS[name]) for name, port in PORTS.items()
+        )
+        care = laboratory.postfix["care"]
+        care.edit("master.cf", (care.home / "etc" / "master.cf").read_text() + listeners)
+        yield [
+            Case(
+                f"{kind}, {size}",
+                {
+                    name: _party(laboratory, name, _write(laboratory, kind, size), sessions, count * scale)
+                    for name in PORTS
+                },
+                (Comparison(OURS, NOOP, BARS[kind]), Comparison(OURS, NONE), Comparison(NOOP, NONE)),
+            )
+            for kind in WORDS
+            for size, (_, sessions, count) in SIZES.items()
+        ]
+
+
+def _start_noop(laboratory: Laboratory) -> None:
+    inside = laboratory.namespace
+    socket = Path("/var/spool/postfix/nta-milter/noop.sock")
+    inside.popen(
+        *(sys.executable, "-m", "tests.bench.noop", f"unix:{socket}", str(PROCESSES), INSIDE / "spool"),
+        log=laboratory.directory / "noop.log",
+        environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(CHECKOUT)},
+        umask=0o007,
+    )
+    laboratory.wait_for(
+        (laboratory.directory / "care" / "queue" / "nta-milter" / socket.name).exists, "the no-op milter"
+    )
+
+
+def _write(laboratory: Laboratory, kind: str, size: str) -> Path:
+    """A message of this size, with LF line ends as smtp-source wants it; its path inside."""
+    name = f"message-{kind}-{size}.eml".replace(" ", "-")
+    (laboratory.directory / name).write_bytes(message(WORDS[kind], SIZES[size][0]))
+    return INSIDE / name
+
+
+def message(words: str, size: int) -> bytes:
+    """Text of 10 KB; what is larger is a picture, as the large mails of a practice are."""
+    text = f"Beste collega,\n\nHierbij {words}.\n\nMet vriendelijke groet\n".encode()
+    head = (
+        b"From: Dokter <doctor@care.test>\nTo: nurse@hospital.test\nSubject: Bericht\n"
+        b"Date: Mon, 06 May 2024 10:00:00 +0200\nMessage-ID: <1@care.test>\nMIME-Version: 1.0\n"
+    )
+    plain = b"Content-Type: text/plain; charset=utf-8\n\n" + text
+    if size < 100_000:
+        filler = b"Wij zien u graag terug op de afgesproken dag, om tien uur in de ochtend.\n"
+        return head + plain + filler * ((size - len(head) - len(plain)) // len(filler))
+    picture = b"\xff\xd8\xff\xe0\x00\x10JFIF" + random.Random(1).randbytes(size * 57 // 77)
+    return b"".join(
+        (
+            head,
+            b'Content-Type: multipart/mixed; boundary="part"\n\n--part\n',
+            plain,
+            b"\n--part\nContent-Type: image/jpeg; name=foto.jpg\nContent-Transfer-Encoding: base64\n\n",
+            base64.encodebytes(picture),
+            b"--part--\n",
+        )
+    )
+
+
+def _party(laboratory: Laboratory, name: str, file: Path, sessions: int, count: int) -> Callable[[], Sample]:
+    source = (
+        *("smtp-source", "-s", str(sessions), "-m", str(count), "-F", file),
+        *("-f", "doctor@care.test", "-t", "nurse@hospital.test", f"inet:{ADDRESS}:{PORTS[name]}"),
+    )
+
+    def take() -> Sample:
+        processor = _processor_seconds(laboratory)
+        begun = time.perf_counter()
+        laboratory.namespace.run(*source, limit=300)
+        seconds = time.perf_counter() - begun
+        processor = _processor_seconds(laboratory) - processor
+        laboratory.postfix["care"].command("postsuper", "-d", "ALL", "hold")
+        return Sample(count, seconds, processor)
+
+    return take
+
+
+def _processor_seconds(laboratory: Laboratory) -> float:
+    """What every process of the laboratory has used so far, with the children that it has buried.
+
+    Postfix is in it, and the milter; smtp-source, a child of ours, is not.
+    """
+    space = Path(f"/proc/{laboratory.namespace.process}/ns/pid").readlink()
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "ns" / "pid").readlink() == space:
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / TICKS
