@@ -53,9 +53,12 @@ def decode_text(data: Buffer, charset: str = "") -> str:
         except UnicodeDecodeError:
             known = "cp1252"
     try:
-        return str(data, known, "replace")
+        text = str(data, known, "replace")
     except (UnicodeError, LookupError):
         return str(data, "latin_1")
+    if known == "utf_7":  # it lets single surrogates through, which nothing can encode again
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
 
 
 def decode_words(value: bytes) -> str:
