@@ -1,4 +1,4 @@
-"""The miniature internet: one resolver, three Postfix, a DKIM signer, mail stores and the milter under test."""
+"""The miniature internet: a resolver, three Postfix, DKIM signers, mail stores and the milter under test."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class LaboratoryError(Exception):
 class Reply:
     """How an SMTP server answered a whole transaction.
 
-    ``stage`` is the command that was answered: ``mail``, ``rcpt`` or ``end`` (of data). ``refused`` has the
+    ``stage`` is what was answered: ``session`` (greeting, STARTTLS, AUTH), ``mail``, ``rcpt`` or ``end`` (of
+    data). ``refused`` has the
     recipients that were refused one by one, with their replies.
     """
 
@@ -208,14 +209,19 @@ class Laboratory:
 
     @contextlib.contextmanager
     def session(
-        self, listener: str = "submission", login: str | None = None, source: str = CLIENT
+        self,
+        listener: str = "submission",
+        login: str | None = None,
+        *,
+        source: str = CLIENT,
+        tls: bool = True,
     ) -> Iterator[Session]:
         """A client of one of care's listeners, or of ``ADDRESS:PORT``; by STARTTLS where it is offered."""
         address, port = LISTENERS[listener] if listener in LISTENERS else _parsed(listener)
         client = Session(self.namespace, address, port, source)
         try:
             client.ehlo()
-            if client.has_extn("starttls"):
+            if tls and client.has_extn("starttls"):
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -237,8 +243,13 @@ class Laboratory:
         options: Sequence[str] = (),
     ) -> Reply:
         """One message over SMTP, byte for byte; the reply tells what the server made of it."""
-        with self.session(listener, login) as client:
-            return client.transmit(sender, recipients, message, options)
+        try:
+            with self.session(listener, login) as client:
+                return client.transmit(sender, recipients, message, options)
+        except smtplib.SMTPResponseException as refusal:
+            text = refusal.smtp_error
+            words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            return Reply(refusal.smtp_code, words, "session")
 
     def sendmail(self, *arguments: str, message: bytes, user: str = "root") -> None:
         """Hand in a message by sendmail(1); raises NamespaceError when the program refuses it."""
@@ -270,9 +281,31 @@ class Laboratory:
         """Have Postfix try everything that waits."""
         self.postfix[host].command("postqueue", "-f")
 
+    def pick_up(self, host: str = "care") -> None:
+        """Have Postfix look into its maildrop now, which it does by itself once a minute."""
+        pickup = self.postfix[host].home / "queue" / "public" / "pickup"
+        with contextlib.closing(_unix_connection(pickup)) as client:
+            client.sendall(b"W")
+            client.recv(1)
+
+    @contextlib.contextmanager
+    def hand_in(self) -> Iterator[smtplib.SMTP]:
+        """A client of the hand-in listener, the unix socket public/nta-hand at care.test."""
+        client = smtplib.SMTP(local_hostname="worker.test")
+        client.sock = _unix_connection(self.postfix["care"].home / "queue" / "public" / "nta-hand")
+        try:
+            code, text = client.getreply()
+            if code != 220:
+                raise LaboratoryError(f"public/nta-hand answers {code} {text!r}")
+            client.ehlo()
+            yield client
+        finally:
+            client.close()
+
     def postsuper(self, *arguments: str, host: str = "care") -> None:
-        """Run postsuper(1)."""
+        """Run postsuper(1), and have what it requeued picked up."""
         self.postfix[host].command("postsuper", *arguments)
+        self.pick_up(host)
 
     def wait_for(
         self, predicate: Callable[[], Value], what: str, *, limit: float = 20.0, pause: float = 0.02
@@ -287,6 +320,25 @@ class Laboratory:
                 tail = "\n".join(self.log().splitlines()[-12:])
                 raise LaboratoryError(f"{what}: not seen in {limit:.0f} s; the end of care's log:\n{tail}")
             time.sleep(pause)
+
+    def forward(self, user: str, text: str) -> None:
+        """Write a user's ``.forward`` file at care.test."""
+        number = 64001 + USERS.index(user)
+        file = self.directory / "care" / "home" / user / ".forward"
+        file.write_text(text)
+        os.chown(file, number, -1)
+
+    def reset(self) -> None:
+        """As freshly built: no mail anywhere, the configuration as shipped, the milter running."""
+        for instance in self.postfix.values():
+            instance.command("postsuper", "-d", "ALL")
+            instance.restore()
+        for file in (self.directory / "care" / "home").glob("*/.forward"):
+            file.unlink()
+        for folder in (self.directory / "mailboxes").glob("*/*"):
+            shutil.rmtree(folder)
+        if self._milter_command is not None and (self._milter is None or self._milter.ended()):
+            self.start_milter()
 
     def settle(self, host: str = "care", *, limit: float = 20.0) -> None:
         """Wait until a Postfix has nothing active, incoming or freshly handed in."""
@@ -405,20 +457,26 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _unix_connection(path: Path) -> socket.socket:
+    """A connection to a unix socket, however long its path is."""
+    folder = os.open(path.parent, os.O_PATH)
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(f"/proc/self/fd/{folder}/{path.name}")
+    except OSError:
+        client.close()
+        raise
+    finally:
+        os.close(folder)
+    return client
+
+
 def _answers(path: Path) -> bool:
-    """Whether somebody accepts connections on a unix socket, however long its path is."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
-        try:
-            folder = os.open(path.parent, os.O_PATH)
-        except OSError:
-            return False
-        try:
-            client.connect(f"/proc/self/fd/{folder}/{path.name}")
-        except OSError:
-            return False
-        finally:
-            os.close(folder)
-        return True
+    try:
+        _unix_connection(path).close()
+    except OSError:
+        return False
+    return True
 
 
 def _parsed(listener: str) -> tuple[str, int]:

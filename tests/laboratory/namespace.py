@@ -84,6 +84,7 @@ class Namespace:
         self.directory = directory
         self._first: subprocess.Popen[str] | None = None
         self._process: int | None = None
+        self._started: list[Process] = []
 
     def __enter__(self) -> Namespace:
         self.start()
@@ -123,6 +124,9 @@ class Namespace:
             self._first.communicate(timeout=START_LIMIT)
             self._first = None
             self._process = None
+        for each in self._started:
+            each.end(kill=True)
+        self._started.clear()
 
     @property
     def process(self) -> int:
@@ -161,7 +165,8 @@ class Namespace:
                 env=environment,
                 umask=umask,
             )
-        return Process(started)
+        self._started.append(Process(started))
+        return self._started[-1]
 
     def connect(
         self, address: str, port: int, *, source: str = "127.0.0.1", limit: float = 30.0

@@ -1,8 +1,8 @@
 """A milter of thirty lines that proves the plumbing: it writes down what it sees and adds a route.
 
 Started as ``python -m tests.laboratory.noop run --config FILE``. What it does stands in ``noop.json`` beside
-FILE, read for every message: ``route`` (the value of X-Nta-Route to add), ``reply`` (``accept``, ``tempfail``
-or ``reject``). What it saw goes to ``noop.jsonl``, a line a message.
+FILE, read for every message: ``route`` (the value of X-Nta-Route to add), ``recipient`` (to add), ``reply``
+(``accept``, ``tempfail`` or ``reject``). What it saw goes to ``noop.jsonl``, a line a message.
 """
 
 from __future__ import annotations
@@ -67,11 +67,13 @@ class Noop(Milter.Base):  # type: ignore[misc]
         order = json.loads(orders.read_text()) if orders.exists() else {}
         if order.get("route"):
             self.addheader("X-Nta-Route", order["route"])
+        if order.get("recipient"):
+            self.addrcpt(f"<{order['recipient']}>", "NOTIFY=NEVER")
         replies = {"accept": Milter.CONTINUE, "tempfail": Milter.TEMPFAIL, "reject": Milter.REJECT}
         return int(replies[order.get("reply", "accept")])
 
 
 if __name__ == "__main__":
     Milter.factory = Noop
-    Milter.set_flags(Milter.ADDHDRS)
+    Milter.set_flags(Milter.ADDHDRS | Milter.ADDRCPT | Milter.ADDRCPT_PAR)
     Milter.runmilter("noop", "unix:/var/spool/postfix/nta-milter/milter.sock", 300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -15,6 +16,15 @@ from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError
 SHIPPED = Path(__file__).resolve().parents[2] / "packaging" / "postfix"
 TABLES = ("nta_route", "nta_hand", "nta_requeue", "nta_strip", "nta_transport", "nta_keep")
 START_LIMIT = 20.0
+_INSTALLED = (
+    "postfix-files",
+    "postfix-files.d",
+    "postfix-script",
+    "post-install",
+    "dynamicmaps.cf",
+    "dynamicmaps.cf.d",
+)
+_RELOADED = "reload -- version"
 
 # Debian's master.cf without its listeners and pickup, which each host below gives itself.
 _SERVICES = """
@@ -107,7 +117,7 @@ HOSTS = (CARE, HOSPITAL, CITIZEN)
 _CARE_MAIN = """
 mydestination = care.test, localhost
 alias_maps = texthash:/etc/postfix/aliases
-local_recipient_maps = unix:passwd.byname texthash:/etc/postfix/aliases
+local_recipient_maps = proxy:unix:passwd.byname $alias_maps
 mailbox_transport = lmtp:unix:private/dovecot-lmtp
 message_size_limit = 60000000
 mailbox_size_limit = 0
@@ -143,7 +153,12 @@ class Postfix:
     def write(self) -> None:
         """Write the configuration and the folders; before the namespace exists."""
         etc = self.home / "etc"
-        shutil.copytree("/etc/postfix", etc, symlinks=True)
+        etc.mkdir(parents=True)
+        for name in _INSTALLED:
+            if (Path("/etc/postfix") / name).is_dir():
+                shutil.copytree(Path("/etc/postfix") / name, etc / name)
+            else:
+                shutil.copy(Path("/etc/postfix") / name, etc / name)
         for folder in ("queue/private", "queue/opendkim", "queue/nta-milter", "queue/etc", "data"):
             (self.home / folder).mkdir(parents=True)
         shutil.chown(self.home / "queue/private", "postfix")
@@ -157,12 +172,9 @@ class Postfix:
         (self.home / "queue/etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
         shutil.copy(self._tls.key, self.home / "tls.key")
         shutil.copy(self._tls.certificate, self.home / "tls.pem")
-        (etc / "main.cf").write_text(self._main())
-        (etc / "master.cf").write_text(self._master())
-        if self.host is CARE:
-            for table in TABLES:
-                shutil.copy(SHIPPED / table, etc / table)
-            (etc / "aliases").write_text("")
+        for name, text in self._files().items():
+            (etc / name).write_text(text)
+            os.utime(etc / name, (time.time() - 10,) * 2)
 
     def prepare(self) -> None:
         """Give it its addresses and, for care, Debian's usual folders."""
@@ -194,7 +206,36 @@ class Postfix:
     def set(self, **parameters: str) -> None:
         """Change main.cf and reload."""
         self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items()))
+        self.reload()
+
+    def edit(self, name: str, text: str) -> None:
+        """Replace a file of the configuration folder and reload."""
+        (self.home / "etc" / name).write_text(text)
+        self.reload()
+
+    def restore(self) -> None:
+        """Undo every change of the configuration."""
+        changed = False
+        for name, text in self._files().items():
+            file = self.home / "etc" / name
+            if not file.exists() or file.read_text() != text:
+                file.write_text(text)
+                changed = True
+        if changed:
+            self.reload()
+
+    def reload(self) -> None:
+        """Have Postfix read its configuration again, and wait until it has."""
+        # Every Postfix program waits for seconds while a file that it reads is younger than that.
+        for name in self._files():
+            os.utime(self.home / "etc" / name, (time.time() - 10,) * 2)
+        before = self.log().count(_RELOADED)
         self.command("postfix", "reload")
+        limit = time.monotonic() + START_LIMIT
+        while self.log().count(_RELOADED) == before or not self._listens():
+            if time.monotonic() > limit:
+                raise NamespaceError(f"Postfix of {self.host.name} does not reload:\n{self.log()}")
+            time.sleep(0.02)
 
     def log(self) -> str:
         """Its log so far."""
@@ -204,6 +245,12 @@ class Postfix:
     def queued(self) -> list[dict[str, Any]]:
         """What ``postqueue -j`` says: a dictionary for each message in the queue."""
         return [json.loads(line) for line in self.command("postqueue", "-j").splitlines()]
+
+    def _files(self) -> dict[str, str]:
+        files = {"main.cf": self._main(), "master.cf": self._master()}
+        if self.host is CARE:
+            files.update({table: (SHIPPED / table).read_text() for table in TABLES}, aliases="")
+        return files
 
     def _listens(self) -> bool:
         try:
