@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nta_milter.cli.options import EXIT_NO, EXIT_TEMPORARY, add_config, add_json, loaded, moment
-from nta_milter.compliance.report import Reason
+from nta_milter.compliance.report import reasons_to_json, to_json
 from nta_milter.errors import MessageError
 from nta_milter.message.headers import Headers, split
 from nta_milter.message.model import Message, Recipient
@@ -92,20 +92,16 @@ def as_json(destination: Destination, made: Plan) -> dict[str, object]:
     report = destination.report
     compliance = None
     if report is not None:
-        described = report.as_json()
+        described = to_json(report)
         compliance = {key: described[key] for key in ("status", "reasons", "record", "hosts")}
     return {
         "recipient": destination.decision.recipient,
         "route": destination.decision.route.value,
-        "sensitive": {"value": sensitivity.value, "reasons": _reasons(sensitivity.reasons)},
+        "sensitive": {"value": sensitivity.value, "reasons": reasons_to_json(sensitivity.reasons)},
         "compliance": compliance,
         "certificate": _certificate(destination, made),
-        "reasons": _reasons(destination.decision.reasons),
+        "reasons": reasons_to_json(destination.decision.reasons),
     }
-
-
-def _reasons(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:
-    return [{"code": reason.code, "text": reason.text} for reason in reasons]
 
 
 def _certificate(destination: Destination, made: Plan) -> dict[str, object] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+
 from nta_milter.cli.options import add_config
 
 

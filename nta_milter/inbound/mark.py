@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-from nta_milter.smime.open import Opened
+from typing import Literal
 
-NOT_OPENED = "smime=neutral (encrypted, not opened)"
+from nta_milter.smime.open import Opened
+from nta_milter.smime.report import SignedLayer
+
+NOT_OPENED = "smime=neutral (not opened)"
 """One answer for every cause, so that a sender learns nothing by trying."""
+
+Verdict = Literal["pass", "fail", "policy", "neutral"]
 
 
 def result(opened: Opened) -> str:
     """The method result of a message that was opened or whose signature was looked at."""
-    layers = opened.report()["layers"]
-    encrypted = any(layer["type"] == "encrypted" for layer in layers)
-    signatures = [layer for layer in layers if layer["type"] == "signed"]
-    state = "encrypted" if encrypted else "not encrypted"
-    if not signatures:
+    state = "encrypted" if opened.encrypted else "not encrypted"
+    if not opened.signatures:
         return f"smime=none ({state}, not signed)"
-    worst = next((s for s in signatures if verdict(s) != "pass"), signatures[0])
+    worst = next((layer for layer in opened.signatures if verdict(layer) != "pass"), opened.signatures[0])
     value = verdict(worst)
     text = f"smime={value} ({state}, {_words(worst)})"
-    emails = worst["signer"]["emails"] if worst.get("signer") else []
-    if value == "pass" and emails:
-        text += f" body.smime-identifier={_safe(emails[0])}"
+    if value == "pass" and worst.signer is not None and worst.signer.emails:
+        text += f" body.smime-identifier={_value(worst.signer.emails[0])}"
     return text
 
 
-def verdict(layer: dict[str, object]) -> str:
-    """RFC 7281 section 3 result of one signature: pass, fail, policy or neutral."""
-    if layer["status"] == "bad":
-        return "fail"
-    if layer["status"] != "good":
-        return "neutral"
-    if layer["trust"] != "trusted" or layer["from_match"] == "mismatch":
+def verdict(layer: SignedLayer) -> Verdict:
+    """One signature's result in the words of RFC 7281 section 3."""
+    if layer.status == "good":
+        return "pass"
+    if layer.trust not in ("trusted", "unknown") and layer.status == "unknown":
         return "policy"
-    return "pass"
+    return "fail" if layer.status == "bad" else "neutral"
 
 
-def _words(layer: dict[str, object]) -> str:
-    if layer["status"] != "good":
-        return f"signature {layer['status']}"
-    match = {"person": "signed by the sender", "domain": "signed by the sender's domain"}
-    who = match.get(str(layer["from_match"]), "signer is not the sender")
-    return f"{who}, certificate {layer['trust']}"
+def _words(layer: SignedLayer) -> str:
+    if layer.status == "good":
+        return {"person": "signed by the sender", "domain": "signed by the sender's domain"}[layer.from_match]
+    return f"signature {layer.status}, certificate {layer.trust}"
 
 
-def _safe(address: str) -> str:
+def _value(address: str) -> str:
     """An address as a pvalue: printable ASCII without what ends or opens a token."""
     return "".join(c for c in address if c.isascii() and c.isprintable() and c not in ' "\\();<>,')

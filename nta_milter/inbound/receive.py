@@ -8,14 +8,15 @@ from datetime import datetime
 from nta_milter.inbound.mark import NOT_OPENED, result, verdict
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Message
+from nta_milter.policy.marks import with_thread_mark
 from nta_milter.policy.outcome import UNTOUCHED, Outcome
 from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.route import INSIDE, ROUTE_HEADER
 from nta_milter.smime.keystore import KeyRing
-from nta_milter.smime.open import Opened, classify, open_message
+from nta_milter.smime.open import Opened, open_message
 
-
+RESULT_HEADER = "Authentication-Results"
 RING_LIMIT = 10
 """Most different sets of keys that one message is tried with, since each try is a private-key operation."""
 
@@ -39,27 +40,24 @@ def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
     """
     own_id = snapshot.authserv_id
     clean = without_reserved(message.headers, own_id, snapshot.reserved)
-    kind = classify(message.headers, message.body)
-    if kind is None:
-        outcome = UNTOUCHED if clean is message.headers else Outcome(headers=clean)
-        return Received(outcome, "")
     opened = _open_for_all(message, clean, snapshot, at)
-    report = opened.report()
-    encrypted = any(layer["type"] == "encrypted" for layer in report["layers"])
-    if not opened.opened or opened.entity is None:
-        error = report["error"] or {"class": "unknown", "detail": ""}
-        return _unopened(clean, own_id, f"{error['class']}: {error['detail']}")
+    if opened.error is not None:
+        return _unopened(clean, own_id, f"{type(opened.error).__name__}: {opened.error}")
+    if opened.entity is None:
+        return Received(UNTOUCHED if clean is message.headers else Outcome(headers=clean), "")
     mark = result(opened)
-    verified = any(verdict(layer) == "pass" for layer in report["layers"] if layer["type"] == "signed")
-    if not encrypted:
-        headers = clean.add("Authentication-Results", f"{own_id}; {mark}")
+    verified = any(verdict(layer) == "pass" for layer in opened.signatures)
+    if not opened.encrypted:
+        headers = clean.add(RESULT_HEADER, f"{own_id}; {mark}")
         return Received(Outcome(headers=headers), mark, verified=verified)
     fault = _hop_fault(snapshot)
     if fault:
-        return _unopened(clean, own_id, f"next-hop: {fault}")
-    headers = opened.headers.add("Authentication-Results", f"{own_id}; {mark}").add(ROUTE_HEADER, INSIDE)
+        return _unopened(clean, own_id, f"next hop: {fault}")
+    headers = with_thread_mark(
+        Headers((*opened.headers, *opened.entity.headers)), snapshot.settings.internal.domains[0]
+    )
     outcome = Outcome(
-        headers=headers,
+        headers=headers.add(RESULT_HEADER, f"{own_id}; {mark}").add(ROUTE_HEADER, INSIDE),
         body=opened.entity.body,
         sender=snapshot.bounce_address,
         sender_arguments="RET=HDRS",
@@ -91,7 +89,7 @@ def _open_for_all(message: Message, clean: Headers, snapshot: Snapshot, at: date
 
 
 def _unopened(clean: Headers, own_id: str, cause: str) -> Received:
-    headers = clean.add("Authentication-Results", f"{own_id}; {NOT_OPENED}")
+    headers = clean.add(RESULT_HEADER, f"{own_id}; {NOT_OPENED}")
     return Received(Outcome(headers=headers), NOT_OPENED, causes=(cause,))
 
 

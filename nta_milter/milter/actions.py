@@ -34,10 +34,8 @@ def header_edits(before: Headers, after: Headers) -> tuple[HeaderEdit, ...]:
     edits: list[HeaderEdit] = []
     for key, fields in old.items():
         wanted = new.get(key, [])
-        if len(wanted) < len(fields):
-            kept = _longest_kept(fields, wanted)
-        else:
-            kept = list(range(len(fields)))
+        fewer = len(wanted) < len(fields)
+        kept = _longest_kept(fields, wanted) if fewer else list(range(len(fields)))
         for position in range(len(fields) - 1, -1, -1):
             if position not in kept:
                 edits.append(HeaderEdit(_text(fields[position].name), position + 1, None))

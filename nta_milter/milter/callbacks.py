@@ -27,7 +27,7 @@ PROGRESS_INTERVAL = 20
 log = logging.getLogger(__name__)
 
 
-@Milter.header_leading_space  # type: ignore[untyped-decorator]
+@Milter.header_leading_space
 class Callbacks(Milter.Base):  # type: ignore[misc]
     """One connection with Postfix; ``service`` is set once, before any connection."""
 
@@ -61,10 +61,10 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
 
     @Milter.noreply  # type: ignore[untyped-decorator]
     @Milter.decode("bytes")  # type: ignore[untyped-decorator]
-    def header(self, name: bytes, value: bytes) -> int:
+    def header(self, name: str, value: bytes) -> int:
         """Collect a header field."""
         if self.session.transaction is not None:
-            self.session.transaction.add_header(name, value)
+            self.session.transaction.add_header(name.encode("utf-8", "surrogateescape"), value)
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]

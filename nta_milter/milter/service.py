@@ -141,9 +141,7 @@ class Service:
     def _finish(self, job: Job) -> None:
         assert job.inspection is not None
         routing = job.snapshot.routing.current() if job.inspection.sensitive else None
-        made = plan(
-            job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at
-        )
+        made = plan(job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at)
         outcome = self._carry_out(job, made)
         if job.inspection.sensitive or made.exempted:
             self._audit.write(_outgoing(job, made))

@@ -12,6 +12,7 @@ from nta_milter.message.model import Message, Recipient
 from nta_milter.message.spool import Spool
 from nta_milter.policy.client import Client
 
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A message with where it came from and Postfix's queue id, as the work threads see it."""
@@ -71,9 +72,7 @@ class Session:
     def begin(self, sender: bytes, arguments: tuple[bytes, ...]) -> Transaction:
         """MAIL FROM: a new transaction; one that was left behind is discarded."""
         self.discard()
-        self.transaction = Transaction(
-            self._new_spool(), envelope_address(sender), _texts(arguments)
-        )
+        self.transaction = Transaction(self._new_spool(), envelope_address(sender), _texts(arguments))
         return self.transaction
 
     def discard(self) -> None:

@@ -67,7 +67,9 @@ class Supervisor:
             milter.register(NAME)
             milter.opensocket(True)
         except milter.error as error:
-            raise ConfigurationError(f"cannot be opened ({error})", where=f"milter.socket {socket}") from error
+            raise ConfigurationError(
+                f"cannot be opened ({error})", where=f"milter.socket {socket}"
+            ) from error
 
     def _start_worker(self) -> None:
         reading, writing = os.pipe()
@@ -81,7 +83,7 @@ class Supervisor:
             os.close(writing)
             for other in self._workers.values():
                 os.close(other)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            # Signals stay blocked in all threads to come: libmilter waits for them in one of its own.
             serve(self._snapshot, self._configuration, reading)
             status = 0
         except NtaMilterError as error:
@@ -114,6 +116,11 @@ class Supervisor:
             with contextlib.suppress(BrokenPipeError):
                 os.write(control, RELOAD)
 
+    def _remove_socket(self) -> None:
+        kind, _, path = self._snapshot.settings.milter.socket.partition(":")
+        if kind in ("unix", "local"):
+            Path(path).unlink(missing_ok=True)
+
     def _stop(self) -> int:
         for process in self._workers:
             with contextlib.suppress(ProcessLookupError):
@@ -131,5 +138,6 @@ class Supervisor:
                 until = float("inf")
             else:
                 signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+        self._remove_socket()
         log.info("-: event=stopped")
         return 1 if worst else 0

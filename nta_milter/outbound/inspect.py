@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nta_milter.config.model import RuleSettings
 from nta_milter.message.address import addresses
-from nta_milter.message.mime import Part, attachment_size, parse, wire_size
+from nta_milter.message.mime import Part, parse
 from nta_milter.message.model import Message, Recipient
 from nta_milter.policy import client as clients
 from nta_milter.policy.client import Client
@@ -67,9 +67,7 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
     Raises MessageError or LimitExceeded for what cannot be read as a message.
     """
     policy = snapshot.settings.policy
-    part = parse(
-        message.headers, message.body, part_limit=policy.part_limit, depth_limit=policy.depth_limit
-    )
+    part = parse(message.headers, message.body, part_limit=policy.part_limit, depth_limit=policy.depth_limit)
     judged: dict[bool, Sensitivity] = {}
     addressees = []
     for recipient in message.recipients:
@@ -88,9 +86,7 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
     senders = addresses(message.headers, "From")
     listener = snapshot.listener(client.side)
     fault = clients.fault(client, listener, snapshot.settings.internal, senders)
-    return Inspection(
-        message, part, tuple(addressees), senders, fault, _is_ciphertext(message, snapshot)
-    )
+    return Inspection(message, part, tuple(addressees), senders, fault, _is_ciphertext(message, snapshot))
 
 
 def _is_ciphertext(message: Message, snapshot: Snapshot) -> bool:
@@ -100,9 +96,9 @@ def _is_ciphertext(message: Message, snapshot: Snapshot) -> bool:
     """
     if classify(message.headers, message.body) not in ("enveloped", "openpgp"):
         return False
-    outside = Message(message.sender, (), message.recipients, message.headers.without(MIME_FIELDS), b"")
+    outside = Message(message.sender, (), message.recipients, message.headers.without(("Content-Type",)), b"")
     header_only = parse(outside.headers, b"", part_limit=1, depth_limit=1)
     return not any(
-        reason.code in CONTENT_CODES
+        reason.code.startswith("content-")
         for reason in judge(outside, header_only, snapshot.sensitivity, to_outside=True, every=True).reasons
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nta_milter.compliance.report import ComplianceReport
 from nta_milter.message.address import addresses
-from nta_milter.message.mime import attachment_size
+from nta_milter.message.mime import attachment_size, wire_size
 from nta_milter.outbound.inspect import Addressee, Inspection
 from nta_milter.policy.client import Client, may_sign_as_person
 from nta_milter.policy.route import Certificate, Combined, Decision, Facts, Route, combine, decide
@@ -17,9 +17,6 @@ from nta_milter.postfix.proof import RoutingProof
 from nta_milter.postfix.route import to_hosts
 from nta_milter.smime.directory import Found
 from nta_milter.smime.keystore import PrivateKey
-
-SMIME_GROWTH = 1.5
-"""Estimate of how much a message grows: base64 of the ciphertext (4/3, line ends) and a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ def _over_limit(
         size = attachment_size(inspection.part, inspection.message.body)
         if size > limit:
             return f"attachments of {size} bytes are more than {limit}"
-    on_the_wire = int(len(inspection.message.body) * SMIME_GROWTH)
+    on_the_wire = wire_size(len(inspection.message.body), enveloped=True)
     for most, whose in (
         (addressee.rule.size_limit if addressee.rule else 0, "the recipient's domain takes"),
         (routing.message_size_limit if routing else 0, "our Postfix takes (message_size_limit)"),
@@ -140,9 +137,7 @@ def _settings_of(addressee: Addressee) -> tuple[str, str]:
     return (addressee.rule.subject, addressee.rule.cipher) if addressee.rule else ("hide", "")
 
 
-def _signer(
-    inspection: Inspection, client: Client, snapshot: Snapshot, at: datetime
-) -> PrivateKey | None:
+def _signer(inspection: Inspection, client: Client, snapshot: Snapshot, at: datetime) -> PrivateKey | None:
     """The sender's own key when the login proves the sender, else the domain's, else nobody's."""
     if not snapshot.settings.smime.sign or len(inspection.senders) != 1:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nta_milter.message.model import Message
-from nta_milter.outbound.smime import headers_only
+from nta_milter.outbound.smime import headers_only, secured
 from nta_milter.policy.outcome import UNTOUCHED, Outcome
 from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.sensitivity import without_tags
@@ -20,6 +20,5 @@ def untouched(message: Message, snapshot: Snapshot) -> Outcome:
 
 def pin_inside(message: Message, snapshot: Snapshot) -> Outcome:
     """A sensitive message inside takes the protected hop, and a report about it quotes no body."""
-    headers = without_reserved(message.headers, snapshot.authserv_id, snapshot.reserved)
-    headers = without_tags(headers, snapshot.sensitivity).add(ROUTE_HEADER, INSIDE)
+    headers = secured(message, snapshot).add(ROUTE_HEADER, INSIDE)
     return Outcome(headers=headers, sender=message.sender, sender_arguments=headers_only(message))

@@ -8,7 +8,9 @@ from nta_milter.errors import CertificateError
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Entity, Message
 from nta_milter.outbound.plan import Plan, route_value
+from nta_milter.policy.marks import with_thread_mark
 from nta_milter.policy.outcome import Outcome
+from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.sensitivity import without_tags
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.route import ROUTE_HEADER
@@ -17,7 +19,10 @@ from nta_milter.smime.protect import protect
 from nta_milter.smime.sign import sign
 
 OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Reply-To")
-"""What may be seen from outside besides Subject and the MIME fields; all else travels inside or not at all."""
+"""What may be seen from outside besides Subject and the MIME fields."""
+
+INNER_FIELDS = (*OUTER_FIELDS, "Subject", "Reply-To", "Sender", "Importance", "Keywords", "Comments")
+"""What travels inside; any other field, trace and signatures of before us included, ends here."""
 
 
 def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
@@ -33,11 +38,12 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
         if found.certificate not in certificates:
             certificates.append(found.certificate)
     rule = destinations[0].addressee.rule
-    headers = without_tags(message.headers, snapshot.sensitivity)
+    headers = secured(message, snapshot)
     inner, subject = protect(
-        headers,
+        headers.only(INNER_FIELDS),
         Entity(_mime_fields(headers), message.body),
         hide_subject=rule is None or rule.subject == "hide",
+        outside=(*OUTER_FIELDS, "Subject"),
     )
     if plan.signer is not None:
         inner = sign(inner, plan.signer, at=at)
@@ -45,7 +51,7 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
     sealed = encrypt(inner, certificates, cipher=cipher)
     outer = Headers(
         (
-            *message.headers.only(OUTER_FIELDS),
+            *headers.only(OUTER_FIELDS),
             *Headers().add("Subject", subject),
             *sealed.headers,
         )
@@ -57,6 +63,14 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
         body=sealed.body,
         sender=message.sender,
         sender_arguments=headers_only(message),
+    )
+
+
+def secured(message: Message, snapshot: Snapshot) -> Headers:
+    """The fields of a secure message: no forged marks, no sender's tags, and the mark of its thread."""
+    headers = without_reserved(message.headers, snapshot.authserv_id, snapshot.reserved)
+    return with_thread_mark(
+        without_tags(headers, snapshot.sensitivity), snapshot.settings.internal.domains[0]
     )
 
 

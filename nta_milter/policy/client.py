@@ -51,9 +51,7 @@ def fault(
             return ""
         return f"the login {client.login} may not send as {sender}"
     ip = client.ip
-    if ip is not None and any(
-        ip in network for network in listener.clients if network.version == ip.version
-    ):
+    if ip is not None and any(ip in network for network in listener.clients if network.version == ip.version):
         return ""
     return "the client is neither authenticated nor in a listed network"
 

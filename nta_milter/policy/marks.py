@@ -128,3 +128,21 @@ def thread_mark(message_id: bytes, domain: str) -> str:
     """The identifier to put into References of a secure message: always the same for the same message."""
     digest = hashlib.sha256(message_id).hexdigest()[:32]
     return f"<{THREAD_PREFIX}{digest}@{domain}>"
+
+
+def with_thread_mark(headers: Headers, domain: str) -> Headers:
+    """The fields with the thread mark at the end of References; the same object where it stands already.
+
+    A message without Message-ID begins no thread that anybody could name and gets none.
+    """
+    message_id = headers.first("Message-ID")
+    if not message_id or in_secure_thread(headers):
+        return headers
+    mark = thread_mark(message_id, domain).encode("ascii")
+    fields = [
+        HeaderField(field.name, field.raw + b"\r\n " + mark) if field.name.lower() == b"references" else field
+        for field in headers
+    ]
+    if fields == list(headers):
+        fields.append(HeaderField(b"References", b" " + mark))
+    return Headers(tuple(fields))

@@ -110,7 +110,9 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
         **changes,
     }
     file = folder / "nta-milter.toml"
-    file.write_text("".join(_toml(name, table) for name, table in tables.items()))
+    scalars = {name: value for name, value in tables.items() if isinstance(value, str)}
+    rest = {name: table for name, table in tables.items() if name not in scalars}
+    file.write_text(_keys(scalars) + "".join(_toml(name, table) for name, table in rest.items()))
     return file
 
 
