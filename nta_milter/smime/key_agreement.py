@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import constant_time, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
@@ -29,7 +30,7 @@ from nta_milter.smime.algorithm import (
     digest_for_size,
     encode_algorithm,
 )
-from nta_milter.smime.compatibility import PARSE_ERRORS
+from nta_milter.smime.compatibility import PARSE_ERRORS, triple_des
 from nta_milter.smime.tlv import identifier
 
 _UNWRAP_ERRORS: tuple[type[Exception], ...] = (*PARSE_ERRORS, InvalidUnwrap)
@@ -61,6 +62,8 @@ _WRAPS = {
     identifier("2.16.840.1.101.3.4.1.45"): 32,
 }
 _WRAP_BY_LENGTH = {length: oid for oid, length in _WRAPS.items()}
+_TRIPLE_DES_WRAP = identifier("1.2.840.113549.1.9.16.3.6")
+_TRIPLE_DES_VECTOR = bytes.fromhex("4adda22c79e82105")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Scheme:
     hkdf: bool
     wrap: bytes
     wrap_length: int
+    triple_des: bool = False
 
 
 # Cofactor and standard Diffie-Hellman are the same on these curves, whose cofactor is 1 (RFC 5753, 7.1.4).
@@ -94,9 +98,11 @@ def scheme(algorithm: AlgorithmIdentifier) -> Scheme:
     if algorithm.parameters is None:
         raise MalformedCms("a key agreement without a key wrap")
     wrap = algorithm_identifier(algorithm.parameters, "key wrap")
+    name, digest, hkdf = _SCHEMES[algorithm.oid]
+    if wrap.oid == _TRIPLE_DES_WRAP:
+        return Scheme(name, digest, hkdf, wrap.raw, 24, triple_des=True)
     if wrap.oid not in _WRAPS:
         raise UnsupportedCms(f"unknown key wrap {tlv.dotted(wrap.oid)}")
-    name, digest, hkdf = _SCHEMES[algorithm.oid]
     return Scheme(name, digest, hkdf, wrap.raw, _WRAPS[wrap.oid])
 
 
@@ -176,6 +182,23 @@ def unwrap(
             secret = key.exchange(x448.X448PublicKey.from_public_bytes(originator))
         else:
             return None
-        return aes_key_unwrap(derive(how, secret, user_keying_material), wrapped)
+        wrapping_key = derive(how, secret, user_keying_material)
+        return (triple_des_unwrap if how.triple_des else aes_key_unwrap)(wrapping_key, wrapped)
     except _UNWRAP_ERRORS:
         return None
+
+
+def triple_des_unwrap(wrapping_key: bytes, wrapped: bytes) -> bytes:
+    """The 3DES key in a 3DES key wrap (RFC 3217 section 3.2), for mail of the past.
+
+    Raises:
+        InvalidUnwrap: it is not intact.
+    """
+    if len(wrapped) != 40:
+        raise InvalidUnwrap
+    block = triple_des(wrapping_key)
+    outer = Cipher(block, modes.CBC(_TRIPLE_DES_VECTOR)).decryptor().update(wrapped)[::-1]
+    inner = Cipher(block, modes.CBC(outer[:8])).decryptor().update(outer[8:])
+    if not constant_time.bytes_eq(SHA1.new(inner[:24]).digest()[:8], inner[24:]):
+        raise InvalidUnwrap
+    return inner[:24]

@@ -7,7 +7,6 @@ keys, and the judgement of what is not known.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,14 +73,8 @@ class Trust:
         self._intermediates = tuple(dict.fromkeys(intermediates))
         self._anchors = frozenset(self.anchors)
         self._refuse_unknown = unknown_revocation == "refuse"
-        self._store = self._new_store(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        self._revocation_store: crypto.X509Store | None = None
-        if lists is not None and len(lists):
-            flags = crypto.X509StoreFlags.PARTIAL_CHAIN | crypto.X509StoreFlags.CRL_CHECK
-            self._revocation_store = self._new_store(flags)
-            lists.add_to(self._revocation_store)
-        # The time of a verification is a property of the store, so that one is at work at a time.
-        self._lock = threading.Lock()
+        self._lists = lists if lists is not None and len(lists) else None
+        self._openssl_anchors = tuple(_to_openssl_anchor(anchor) for anchor in self.anchors)
 
     @classmethod
     def load(
@@ -118,7 +111,7 @@ class Trust:
         certificate must be one that may sign mail; for ``encrypt`` the caller looks at its key usage.
         """
         helping = (*intermediates[:INTERMEDIATE_LIMIT], *self._intermediates)
-        outcome = self._verify(self._store, certificate, helping, at)
+        outcome = self._verify(certificate, helping, at)
         if isinstance(outcome, _Failure):
             return TrustVerdict("expired" if outcome.code == _EXPIRED else "untrusted", outcome.reason)
         fault = _purpose_fault(outcome, purpose, self._anchors) or _strength_fault(outcome)
@@ -132,10 +125,10 @@ class Trust:
         for certificate in chain:
             if certificate in self._anchors:
                 break
-            if self._revocation_store is None:
+            if self._lists is None:
                 unknown = "no revocation list is at hand"
                 break
-            outcome = self._verify(self._revocation_store, certificate, chain, at)
+            outcome = self._verify(certificate, chain, at, self._lists)
             if isinstance(outcome, _Failure):
                 if outcome.code == _REVOKED:
                     return TrustVerdict("revoked", outcome.reason, "revoked", chain)
@@ -152,14 +145,17 @@ class Trust:
         )
 
     def _verify(
-        self, store: crypto.X509Store, certificate: Certificate, helping: Sequence[Certificate], at: datetime
+        self,
+        certificate: Certificate,
+        helping: Sequence[Certificate],
+        at: datetime,
+        lists: RevocationLists | None = None,
     ) -> tuple[Certificate, ...] | _Failure:
         try:
             target = _to_openssl(certificate)
             others = [_to_openssl(other) for other in helping]
-            with self._lock:
-                store.set_time(at.astimezone(UTC))
-                chain = crypto.X509StoreContext(store, target, others).get_verified_chain()
+            store = self._new_store(at, lists)
+            chain = crypto.X509StoreContext(store, target, others).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, message = error.errors[:3]
             names = _to_certificate(error.certificate)
@@ -172,16 +168,17 @@ class Trust:
             return _Failure(0, "an issuer's certificate cannot be read")
         return tuple(item for item in found if item is not None)
 
-    def _new_store(self, flags: int) -> crypto.X509Store:
+    def _new_store(self, at: datetime, lists: RevocationLists | None) -> crypto.X509Store:
+        """A store for one verification: OpenSSL keeps the first time that a store is given for ever."""
         store = crypto.X509Store()
+        for anchor in self._openssl_anchors:
+            store.add_cert(anchor)
+        flags = crypto.X509StoreFlags.PARTIAL_CHAIN
+        if lists is not None:
+            flags |= crypto.X509StoreFlags.CRL_CHECK
+            lists.add_to(store)
         store.set_flags(flags)
-        for anchor in self.anchors:
-            try:
-                store.add_cert(_to_openssl(anchor))
-            except crypto.Error as error:
-                raise KeyStoreError(
-                    f"the trust anchor {anchor.subject} is not readable by OpenSSL"
-                ) from error
+        store.set_time(at.astimezone(UTC))
         return store
 
 
@@ -224,6 +221,13 @@ def _strength_fault(chain: Sequence[Certificate]) -> str:
 
 def _to_openssl(certificate: Certificate) -> crypto.X509:
     return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate.der)
+
+
+def _to_openssl_anchor(anchor: Certificate) -> crypto.X509:
+    try:
+        return _to_openssl(anchor)
+    except crypto.Error as error:
+        raise KeyStoreError(f"the trust anchor {anchor.subject} is not readable by OpenSSL") from error
 
 
 def _to_certificate(certificate: Any) -> Certificate | None:

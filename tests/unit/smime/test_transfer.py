@@ -1,0 +1,52 @@
+import base64
+import binascii
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nta_milter.errors import MalformedCms
+from nta_milter.smime import transfer
+
+ENCODERS = (transfer._encode_plain, *((transfer._encode_fast,) if transfer.FAST else ()))
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+@given(st.binary(max_size=500))
+def test_lines_are_those_of_the_standard_library_with_crlf(encode, data):
+    encoded = encode(data)
+    assert encoded == base64.encodebytes(data).replace(b"\n", b"\r\n")
+    assert len(encoded) == transfer.encoded_length(len(data))
+    assert transfer.decode(encoded) == data
+
+
+@given(st.lists(st.binary(max_size=90_000), max_size=5), st.integers(0, 50))
+def test_a_writer_gives_the_same_in_whatever_pieces(pieces, extra):
+    whole = b"".join(pieces) + b"z" * extra
+    writer = transfer.Writer(len(whole))
+    for piece in pieces:
+        writer.write(piece)
+    writer.buffer[writer.filled : writer.filled + extra] = b"z" * extra
+    writer.advance(extra)
+    assert writer.finish() == transfer.encode_lines(whole)
+
+
+@given(st.binary(max_size=300), st.text("\r\n \t-!\x00~%", max_size=3), st.integers(0, 300))
+def test_characters_outside_the_alphabet_are_ignored(data, junk, position):
+    encoded = base64.b64encode(data)
+    position = min(position, len(encoded.rstrip(b"=")))
+    mixed = encoded[:position] + junk.encode("latin-1") + encoded[position:]
+    assert transfer.decode(mixed) == data
+
+
+@given(st.binary(max_size=100))
+def test_any_octets_decode_as_the_standard_library_does_or_are_refused(data):
+    try:
+        expected = binascii.a2b_base64(data)
+    except binascii.Error:
+        expected = None
+    try:
+        found = transfer.decode(data)
+    except MalformedCms:
+        found = None
+    assert expected is None or found is None or found == expected
