@@ -88,6 +88,7 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
     (folder / "certificates" / "hospital.test.pem").write_bytes(gateway.read_bytes())
     (folder / "trust" / "authority.pem").write_bytes(certificates.authority.certificate.read_bytes())
     (folder / "keys-password").write_text(PASSWORD + "\n")
+    (folder / "keys-password").chmod(0o600)
     inside = INSIDE / "care" / "nta-milter"
     tables: dict[str, Any] = {
         "policy": {"mode": "content", "words": ["diagnose", "behandelplan"]},
