@@ -32,6 +32,9 @@ _BLANKS = re.compile(r"[ ]{3,}")
 def extract(content: Content, budget: Budget) -> Iterator[Item]:
     """The text of a PDF file. One without any text is a scan: unreadable."""
     data = content.read()
+    if not os.access(PROGRAM, os.X_OK):
+        yield content.unreadable("pdftotext (poppler-utils) is not installed")
+        return
     if budget.seconds() <= 0:
         yield content.unreadable("the time for reading attachments is over")
         return
