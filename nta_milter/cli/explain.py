@@ -61,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(json.dumps(as_json(destination, made), ensure_ascii=False))
         else:
             print(as_text(destination, made))
-    routes = {destination.decision.route for destination in made.destinations}
+    routes = {destination.decision.route for destination in made.destinations} | {made.combined.route}
+    if len(made.destinations) > 1 and not arguments.json:
+        print(f"all together: {made.combined.route.value}\n  because      {made.combined.text}")
     if Route.REJECT in routes:
         return EXIT_NO
     return EXIT_TEMPORARY if Route.TEMPFAIL in routes else 0
@@ -134,5 +136,6 @@ def as_text(destination: Destination, made: Plan) -> str:
     if certificate is not None:
         lines.append(f"  certificate  {certificate['class']}, {certificate['subject']}")
         lines.append(f"  signed by    {certificate['signer'] or 'nobody'}")
-    lines += [f"  because      {reason.text}" for reason in decision.reasons]
+    shown = set(destination.report.reasons) if destination.report is not None else set()
+    lines += [f"  because      {reason.text}" for reason in decision.reasons if reason not in shown]
     return "\n".join(lines)

@@ -33,22 +33,19 @@ def serve(snapshot: Snapshot, configuration: Path | None, control: int) -> None:
     its end means that the parent is gone."""
     settings = snapshot.settings
     service = Service(snapshot, AuditWriter(settings.audit.file), _now)
-    stop = threading.Event()
-    threading.Thread(
-        target=_obey, args=(service, configuration, control), name="control", daemon=True
-    ).start()
-    threading.Thread(target=_prove, args=(service, stop), name="proof", daemon=True).start()
+    prover = _Prover(service)
+    for work in (prover.run, lambda: _obey(service, prover, configuration, control)):
+        threading.Thread(target=work, daemon=True).start()
     Callbacks.service = service
     Milter.factory = Callbacks
     Milter.set_flags(Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM)
     try:
         Milter.runmilter(NAME, settings.milter.socket, settings.milter.timeout, rmsock=False)
     finally:
-        stop.set()
         service.close()
 
 
-def _obey(service: Service, configuration: Path | None, control: int) -> None:
+def _obey(service: Service, prover: _Prover, configuration: Path | None, control: int) -> None:
     """Carry out the parent's word; when the parent is gone, stop as on SIGTERM."""
     while os.read(control, 1) == RELOAD:
         try:
@@ -57,20 +54,33 @@ def _obey(service: Service, configuration: Path | None, control: int) -> None:
             log.error("-: event=reload-refused error=%s", error.diagnostics())
         else:
             log.info("-: event=reloaded")
+            prover.now()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _prove(service: Service, stop: threading.Event) -> None:
-    """Prove routing and resolver at start and every interval, and log what changed."""
-    said: tuple[str, ...] | None = None
-    while not stop.is_set():
-        snapshot = service.snapshot
-        resolver = snapshot.compliance.proof()
-        faults = (*snapshot.routing.current().faults, *(() if resolver.proven else (resolver.reason,)))
-        if faults != said:
-            for fault in faults:
-                log.error("-: event=not-proven fault=%s", fault)
-            if not faults:
-                log.info("-: event=proven what=routing,resolver")
-            said = faults
-        stop.wait(snapshot.settings.routing.interval)
+class _Prover:
+    """Proves routing and resolver at start, on reload and every interval, and logs what changed."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._wanted = threading.Event()
+
+    def now(self) -> None:
+        """Prove without waiting for the interval's end."""
+        self._wanted.set()
+
+    def run(self) -> None:
+        """Prove for ever; for a thread of its own."""
+        said: tuple[str, ...] | None = None
+        while True:
+            snapshot = self._service.snapshot
+            resolver = snapshot.compliance.proof()
+            faults = (*snapshot.routing.current().faults, *(() if resolver.proven else (resolver.reason,)))
+            if faults != said:
+                for fault in faults:
+                    log.error("-: event=not-proven fault=%s", fault)
+                if not faults:
+                    log.info("-: event=proven what=routing,resolver")
+                said = faults
+            self._wanted.wait(snapshot.settings.routing.interval)
+            self._wanted.clear()

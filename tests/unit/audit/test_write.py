@@ -1,0 +1,91 @@
+"""Records are durable before anybody is told, and many threads share one fsync."""
+
+import json
+import os
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from nta_milter.audit.events import AuditRecord, Event
+from nta_milter.audit.write import AuditWriter
+from nta_milter.errors import TemporaryError
+
+
+def record(number=0):
+    return AuditRecord(
+        datetime(2026, 11, 24, tzinfo=UTC),
+        Event.SENT,
+        f"Q{number}",
+        "doctor@care.test",
+        ("nurse@hospital.test",),
+        "smime",
+        ("compliant, gateway certificate",),
+    )
+
+
+def test_invariant_2_a_record_is_on_disk_when_write_returns(tmp_path, monkeypatch):
+    synced = []
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(os.fstat(fd).st_size), fdatasync(fd)))
+    file = tmp_path / "audit.jsonl"
+    writer = AuditWriter(file)
+    writer.write(record())
+    assert synced == [file.stat().st_size]
+    assert json.loads(file.read_text())["event"] == "sent"
+    writer.close()
+
+
+def test_many_threads_lose_nothing_and_share_the_fsync(tmp_path, monkeypatch):
+    calls = []
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (calls.append(fd), fdatasync(fd)))
+    writer = AuditWriter(tmp_path / "audit.jsonl")
+    together = threading.Barrier(20)
+
+    def write(number):
+        together.wait()
+        for repeat in range(10):
+            writer.write(record(number * 10 + repeat))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    written = [json.loads(line)["queue_id"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert sorted(written) == sorted(f"Q{number}" for number in range(200))
+    assert len(calls) < 200
+
+
+def test_a_disk_that_refuses_is_a_temporary_error(tmp_path, monkeypatch):
+    writer = AuditWriter(tmp_path / "audit.jsonl")
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    with pytest.raises(TemporaryError, match="No space left"):
+        writer.write(record())
+    writer.close()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(TemporaryError, match="nowhere"):
+        AuditWriter(tmp_path / "nowhere" / "audit.jsonl")
+
+
+def test_a_closed_writer_refuses(tmp_path):
+    writer = AuditWriter(tmp_path / "audit.jsonl")
+    writer.close()
+    with pytest.raises(TemporaryError, match="closed"):
+        writer.write(record())
+
+
+def test_hostile_addresses_stay_one_line(tmp_path):
+    hostile = AuditRecord(
+        datetime(2026, 11, 24, tzinfo=UTC), Event.SENT, "Q", 'a\n"b\udcff@care.test', (), "smime", ()
+    )
+    line = hostile.line()
+    assert line.count(b"\n") == 1
