@@ -68,8 +68,10 @@ class NumberPattern:
         skeleton = folded.translate(_DIGITS)
         position = skeleton.find(run)
         while position >= 0:
-            start = max(0, position - self.width)
-            if self.expression.search(text, start, position + 2 * self.width + 1):
+            # one character more than a match can reach, so that one that ends there was cut short
+            end = position + 2 * self.width + 1
+            match = self.expression.search(text, max(0, position - self.width), end)
+            if match is not None and (match.end() < end or end >= len(text)):
                 return True
             position = skeleton.find(run, position + self.width)
         return False
