@@ -81,7 +81,7 @@ class Service:
     def expect(self, side: str, recipient: Recipient) -> None:
         """Warm the cache for a recipient's domain; fire and forget."""
         snapshot = self.snapshot
-        if side == "outbound" and recipient.domain and not is_internal(recipient.domain, snapshot):
+        if side == "outbound" and not is_internal(recipient, snapshot):
             snapshot.compliance.warm(recipient.domain)
 
     def submit(self, submission: Submission) -> Future[Outcome]:

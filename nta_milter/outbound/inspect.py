@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nta_milter.config.model import RuleSettings
-from nta_milter.message.address import addresses
+from nta_milter.message.address import addresses, envelope_domain
 from nta_milter.message.mime import Part, parse
 from nta_milter.message.model import Message, Recipient
 from nta_milter.policy import client as clients
@@ -56,9 +56,10 @@ class Inspection:
         )
 
 
-def is_internal(domain: str, snapshot: Snapshot) -> bool:
-    """Whether a domain is delivered by ourselves."""
-    return domain.lower() in snapshot.internal_domains
+def is_internal(recipient: Recipient, snapshot: Snapshot) -> bool:
+    """Whether a recipient's domain is delivered by ourselves; an address without one is a local user's."""
+    domain = envelope_domain(recipient.address)
+    return not domain or domain in snapshot.internal_domains
 
 
 def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool = False) -> Inspection:
@@ -71,7 +72,7 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
     judged: dict[bool, Sensitivity] = {}
     addressees = []
     for recipient in message.recipients:
-        internal = is_internal(recipient.domain, snapshot)
+        internal = is_internal(recipient, snapshot)
         rule = match(snapshot.settings.rules, message.sender, recipient.address)
         sensitivity = NOT_SENSITIVE
         if rule is None or rule.sensitive != "no":

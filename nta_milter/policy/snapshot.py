@@ -12,6 +12,7 @@ from nta_milter.compliance.domain import ComplianceLookup
 from nta_milter.config.model import ListenerSettings, Settings
 from nta_milter.config.secrets import secret
 from nta_milter.errors import ConfigurationError
+from nta_milter.message.address import a_labels
 from nta_milter.policy.sensitivity import SensitivityRules
 from nta_milter.postfix.proof import RoutingProver
 from nta_milter.smime.directory import CertificateDirectory
@@ -66,7 +67,7 @@ def build(settings: Settings, previous: Snapshot | None = None) -> Snapshot:
         compliance=previous.compliance if previous and kept else ComplianceLookup.from_settings(settings.dns),
         routing=RoutingProver(settings.routing.postfix, settings.routing.interval),
         authserv_id=f"nta.{settings.milter.hostname or socket.getfqdn()}",
-        internal_domains=frozenset(domain.lower() for domain in settings.internal.domains),
+        internal_domains=frozenset(a_labels(domain) or domain for domain in settings.internal.domains),
         reserved=frozenset(reserved),
     )
 
