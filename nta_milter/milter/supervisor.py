@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -61,15 +62,13 @@ class Supervisor:
                 return self._stop()
 
     @staticmethod
-    def _open(socket: str) -> None:
+    def _open(where: str) -> None:
         try:
-            milter.setconn(socket)
+            milter.setconn(where)
             milter.register(NAME)
             milter.opensocket(True)
         except milter.error as error:
-            raise ConfigurationError(
-                f"cannot be opened ({error})", where=f"milter.socket {socket}"
-            ) from error
+            raise ConfigurationError(f"cannot be opened ({error})", where=f"milter.socket {where}") from error
 
     def _start_worker(self) -> None:
         reading, writing = os.pipe()
@@ -121,6 +120,18 @@ class Supervisor:
         if kind in ("unix", "local"):
             Path(path).unlink(missing_ok=True)
 
+    def _wake(self) -> None:
+        """Connect once: all workers wake up for one connection, and who comes too late waits in accept(2),
+        where libmilter does not see that it should stop."""
+        kind, _, place = self._snapshot.settings.milter.socket.partition(":")
+        with contextlib.suppress(OSError):
+            if kind in ("unix", "local"):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(place)
+            else:
+                port, _, host = place.partition("@")
+                socket.create_connection((host or "localhost", int(port)), timeout=1).close()
+
     def _stop(self) -> int:
         for process in self._workers:
             with contextlib.suppress(ProcessLookupError):
@@ -137,6 +148,7 @@ class Supervisor:
                     os.kill(late, signal.SIGKILL)
                 until = float("inf")
             else:
+                self._wake()
                 signal.sigtimedwait({signal.SIGCHLD}, 0.2)
         self._remove_socket()
         log.info("-: event=stopped")
