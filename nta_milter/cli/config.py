@@ -13,6 +13,7 @@ from nta_milter.config.describe import effective, plain, toml
 from nta_milter.config.load import Loaded, load
 from nta_milter.config.source import Place, dotted
 from nta_milter.errors import ConfigurationError
+from nta_milter.policy.sensitivity import SensitivityRules
 
 DEFAULT = "default"
 
@@ -48,12 +49,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _check(arguments: argparse.Namespace) -> int:
     if not arguments.json:
-        print(f"{', '.join(str(file) for file in load(arguments.file).files)}: no mistakes")
+        print(f"{', '.join(str(file) for file in _checked(arguments.file).files)}: no mistakes")
         return 0
     problems: tuple[ConfigurationError, ...] = ()
     files: tuple[Path, ...] = ()
     try:
-        files = load(arguments.file).files
+        files = _checked(arguments.file).files
     except ConfigurationError as error:
         problems = error.problems or (error,)
     report = {
@@ -62,6 +63,13 @@ def _check(arguments: argparse.Namespace) -> int:
     }
     print(json.dumps(report, indent=2, ensure_ascii=False))
     return EXIT_USAGE if problems else 0
+
+
+def _checked(file: Path | None) -> Loaded:
+    """Load the configuration, and compile what the milter would compile of it."""
+    result = load(file)
+    SensitivityRules.compile(result.settings.policy)
+    return result
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -34,6 +34,16 @@ def test_check_names_each_mistake_on_a_line(file, tmp_path, capsys):
     ]
 
 
+def test_check_compiles_words_and_patterns_too(file, tmp_path, capsys):
+    bad = tmp_path / "bad.toml"
+    bad.write_text(f"[policy]\nmode = 'content'\nword_files = ['{tmp_path}/absent']\n")
+    assert main(["config", "check", str(bad)]) == 2
+    assert f"{tmp_path}/absent" in capsys.readouterr().err
+    bad.write_text("[policy]\nmode = 'content'\npatient_number = '(a+)+'\n")
+    assert main(["config", "check", str(bad)]) == 2
+    assert "patient_number" in capsys.readouterr().err
+
+
 def test_check_reports_to_programs_as_json(file, tmp_path, capsys):
     assert main(["config", "check", "--json", str(file)]) == 0
     assert json.loads(capsys.readouterr().out) == {"files": [str(file)], "problems": []}
