@@ -104,7 +104,8 @@ def _inside(data: bytes, position: int, tag: int) -> int:
     if not 0 <= position < len(data) - 2 or data[position] != tag:
         return -1
     length = data[position + 1]
-    return position + 2 + (length & 0x7F if length > 0x80 else 0)
+    inside = position + 2 + (length & 0x7F if length > 0x80 else 0)
+    return inside if inside < len(data) else -1
 
 
 def _openpgp(start: bytes) -> Content | None:

@@ -12,10 +12,10 @@ from nta_milter.message.model import Buffer, Entity
 from nta_milter.message.parameters import ABSENT, Structured, structured
 from nta_milter.message.transfer import IDENTITY
 from nta_milter.smime import transfer
+from nta_milter.smime.transfer import find
 
 CMS_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 BOUNDARY_LIMIT = 200
-_STEP = 1 << 20
 _REST_OF_LINE = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 
 
@@ -74,17 +74,6 @@ def entity(data: Buffer) -> Entity:
     """
     headers, start = fields.split(data)
     return Entity(headers, memoryview(data)[start:])
-
-
-def find(body: Buffer, needle: bytes, start: int = 0) -> int:
-    """Where ``needle`` begins, or -1; pieces are searched in turn, since a memoryview cannot be searched."""
-    if isinstance(body, bytes):
-        return body.find(needle, start)
-    for at in range(start, len(body), _STEP):
-        position = bytes(body[at : at + _STEP + len(needle) - 1]).find(needle)
-        if position >= 0:
-            return at + position
-    return -1
 
 
 def signed_parts(kind: Structured, body: Buffer) -> tuple[memoryview, Entity]:

@@ -8,6 +8,7 @@ gateway must not change whom DMARC has spoken of.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from nta_milter.message import headers as fields
@@ -29,6 +30,8 @@ _NOT_PROTECTED = (
 )  # fmt: skip
 """How the names of fields begin that say nothing of what the author meant."""
 _VALUE_LIMIT = 65_536
+_FOLD = re.compile(rb"\r\n(?=[ \t])")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _WRAPPERS = ("message/rfc822", "message/global")
 
 
@@ -122,9 +125,8 @@ def _is_wrapper(outer: Headers, inner: Entity) -> bool:
 
 
 def _harmless(field: HeaderField) -> bool:
-    return len(field.raw) <= _VALUE_LIMIT and not any(
-        (octet < 0x20 and octet != 0x09) or octet == 0x7F for octet in field.value
-    )
+    """Whether a value can stand outside: not too long, and no control characters but those of folds."""
+    return len(field.raw) <= _VALUE_LIMIT and not _CONTROL.search(_FOLD.sub(b"", field.raw))
 
 
 def _replace(headers: Headers, name: str, field: HeaderField) -> Headers:

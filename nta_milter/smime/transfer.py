@@ -21,7 +21,8 @@ LINE_OCTETS = 57
 CHUNK = LINE_OCTETS * 1150
 """Octets encoded at a time: plaintext, ciphertext and base64 of it stay in a core's own cache."""
 
-_LINE = 78
+_TAIL = 1_000
+_WINDOW = 1 << 20
 
 
 def _encode_fast(data: Buffer) -> bytes:
@@ -47,8 +48,11 @@ def decode(data: Buffer) -> bytes:
     """The octets; characters outside the alphabet are ignored, as RFC 2045 section 6.8 wants.
 
     Raises:
-        MalformedCms: the padding is wrong.
+        MalformedCms: the padding is wrong, or something stands behind it, where readers differ.
     """
+    end = find(data, b"=")
+    if end >= 0 and bytes(data[end : end + _TAIL]).strip(b"=\r\n\t ") + bytes(data[end + _TAIL :]):
+        raise MalformedCms("base64 goes on behind its padding")
     try:
         if FAST:
             decoded: bytes = pybase64.b64decode(data)
@@ -56,6 +60,17 @@ def decode(data: Buffer) -> bytes:
         return binascii.a2b_base64(data)
     except ValueError as error:
         raise MalformedCms(f"base64: {error}") from None
+
+
+def find(data: Buffer, needle: bytes, start: int = 0) -> int:
+    """Where ``needle`` begins, or -1; pieces are searched in turn, since a memoryview cannot be searched."""
+    if isinstance(data, bytes):
+        return data.find(needle, start)
+    for at in range(start, len(data), _WINDOW):
+        position = bytes(data[at : at + _WINDOW + len(needle) - 1]).find(needle)
+        if position >= 0:
+            return at + position
+    return -1
 
 
 class Writer:
