@@ -196,6 +196,10 @@ class Laboratory:
         self.stop_milter()
         self.start_milter()
 
+    def milter_runs(self) -> bool:
+        """Whether the milter has been started and has not ended."""
+        return self._milter is not None and not self._milter.ended()
+
     def milter_log(self) -> str:
         """What the milter has written."""
         log = self.directory / "care" / "milter.log"
@@ -337,17 +341,17 @@ class Laboratory:
             file.unlink()
         for folder in (self.directory / "mailboxes").glob("*/*"):
             shutil.rmtree(folder)
-        if self._milter_command is not None and (self._milter is None or self._milter.ended()):
+        if self._milter_command is not None and not self.milter_runs():
             self.start_milter()
 
-    def settle(self, host: str = "care", *, limit: float = 20.0) -> None:
-        """Wait until a Postfix has nothing active, incoming or freshly handed in."""
-        maildrop = self.postfix[host].home / "queue" / "maildrop"
+    def settle(self, host: str = "care", *, maildrop: bool = True, limit: float = 20.0) -> None:
+        """Wait until every message of a Postfix is deferred or on hold.
+
+        ``maildrop=False`` leaves out what sendmail(1) has handed in and the milter puts off.
+        """
+        still = ("deferred", "hold") if maildrop else ("deferred", "hold", "maildrop")
         self.wait_for(
-            lambda: (
-                all(m["queue_name"] in ("deferred", "hold") for m in self.queue(host))
-                and not (maildrop.exists() and any(maildrop.iterdir()))
-            ),
+            lambda: all(message["queue_name"] in still for message in self.queue(host)),
             f"the queue of {host} comes to rest",
             limit=limit,
             pause=0.05,

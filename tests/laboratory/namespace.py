@@ -70,10 +70,12 @@ class Process:
         return self._nsenter.poll() is not None
 
     def end(self, *, kill: bool = False) -> None:
-        """Send it SIGTERM, or SIGKILL, and wait until it is gone."""
+        """Send SIGTERM to it, or SIGKILL to it and its children, and wait until it is gone."""
         for number in _children(self._nsenter.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL if kill else signal.SIGTERM)
+            family = [*_children(number), number] if kill else [number]
+            for each in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL if kill else signal.SIGTERM)
         self._nsenter.wait(timeout=START_LIMIT)
 
 

@@ -1,0 +1,123 @@
+"""The laboratory itself: it ends with its owner, changes nothing of the machine and stands beside others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.laboratory import Laboratory, Namespace, NamespaceError
+from tests.laboratory.laboratory import CHECKOUT
+from tests.laboratory.messages import ordinary, sensitive, sightings
+
+DOCTOR = "doctor@care.test"
+JAN = "jan@citizen.test"
+WATCHED = ("/etc", "/var/spool/postfix", "/var/lib/postfix")
+
+
+def digest_of_the_machine() -> str:
+    """Names, modes, times and contents of what a mail system has on this machine."""
+    digest = hashlib.sha256()
+    for top in WATCHED:
+        for path in sorted(Path(top).rglob("*")):
+            status = path.lstat()
+            digest.update(f"{path} {status.st_mode} {status.st_uid} {status.st_mtime_ns}\n".encode())
+            if path.is_file() and not path.is_symlink():
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def listening() -> list[str]:
+    """The addresses that somebody listens to on this machine."""
+    sockets = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" or table.startswith("udp"):
+                sockets.append(f"{table} {fields[1]}")
+    return sorted(sockets)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The command lines of the processes that have a file of the folder open, or are named after it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            mounts = (process / "mountinfo").read_text()
+        except OSError:
+            continue
+        if str(folder) in command or f"{folder} /run/laboratory" in mounts:
+            found.append(command)
+    return found
+
+
+def mail_through(laboratory: Laboratory) -> None:
+    mail = ordinary(DOCTOR, JAN)
+    assert laboratory.send(DOCTOR, DOCTOR, [JAN], mail.raw).accepted
+    laboratory.wait_for(lambda: laboratory.mailbox("mx.citizen", JAN), "the mail")
+
+
+def test_the_machine_is_as_before_and_another_laboratory_does_not_collide(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    before, sockets = digest_of_the_machine(), listening()
+    noop = (sys.executable, "-m", "tests.laboratory.noop")
+    with Laboratory(tmp_path / "second", milter=noop) as second:
+        mail_through(second)
+        mail_through(laboratory)
+        assert len(second.everything()) == len(laboratory.everything()) == 1
+        assert processes_in(tmp_path / "second")
+        assert listening() == sockets
+    assert processes_in(tmp_path / "second") == []
+    assert digest_of_the_machine() == before
+    assert listening() == sockets
+
+
+def test_nothing_is_left_when_its_owner_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from tests.laboratory import Laboratory\n"
+        "laboratory = Laboratory(Path(sys.argv[1]), milter=None); laboratory.start()\n"
+        "print('ready', flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "lost")], cwd=CHECKOUT, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == b"ready\n"
+        assert len(processes_in(tmp_path / "lost")) > 10
+        os.kill(owner.pid, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while processes_in(tmp_path / "lost") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert processes_in(tmp_path / "lost") == []
+
+
+def test_nothing_outside_can_be_reached(laboratory: Laboratory) -> None:
+    assert "lo" in laboratory.namespace.run("ip", "-brief", "link").stdout.decode()
+    assert len(laboratory.namespace.run("ip", "-brief", "link").stdout.splitlines()) == 1
+    with pytest.raises(OSError, match="unreachable"):
+        laboratory.namespace.connect("192.0.2.1", 25, limit=5)
+
+
+def test_a_command_that_fails_says_why(laboratory: Laboratory) -> None:
+    with pytest.raises(NamespaceError, match=r"ended with 2: .*no-such-file"):
+        laboratory.namespace.run("ls", "/no-such-file")
+
+
+def test_a_namespace_that_does_not_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NamespaceError, match="not running"):
+        Namespace(tmp_path).run("true")
+
+
+def test_canaries_are_seen_in_every_place() -> None:
+    mail = sensitive(DOCTOR, JAN)
+    for place, canary in mail.canaries.items():
+        assert sightings(mail.raw, [canary]), place
+    assert sightings(mail.raw, ["Kanarie-nergens"]) == []
