@@ -111,8 +111,9 @@ def argument(action: argparse.Action) -> Iterator[str]:
 
 
 def title(name: str, section: int) -> str:
-    """The title line; without a date, so that a page changes with its content only."""
-    return f'.TH {name.upper()} {section} "" "nta\\-milter {__version__}" "nta\\-milter manual"'
+    """The title, without a date so that a page changes with its content only; no adjusting of long names."""
+    line = f'.TH {name.upper()} {section} "" "nta\\-milter {__version__}" "nta\\-milter manual"'
+    return f"{line}\n.ad l\n.nh"
 
 
 def command_page() -> str:
