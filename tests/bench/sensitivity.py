@@ -1,27 +1,21 @@
-"""What parsing and judging a message costs, as a ratio to copying it in memory.
-
-    .venv/bin/python -m tests.bench.sensitivity [--json]
-
-Each figure is the median of interleaved rounds: a copy, then the judgement of the same message.
-"""
+"""What parsing and judging a message costs, beside copying it in memory. No bars."""
 
 from __future__ import annotations
 
 import base64
-import json
+import contextlib
 import os
-import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from nta_milter.config.model import PolicySettings
 from nta_milter.message.headers import split
 from nta_milter.message.mime import attachment_size, parse
 from nta_milter.message.model import Message
 from nta_milter.policy.sensitivity import SensitivityRules, judge
+from tests.bench.measure import Case, Comparison, Sample
 
-ROUNDS = 15
 MEGABYTE = 1_000_000
 LINE = "Geachte collega, op 12 maart om 14.30 uur bespreken wij de planning van de poli.\r\n"
 DUTCH = "Geachte collega, de patiënte – geen bezwaar – komt op 12 maart om 14.30 uur terug.\r\n"
@@ -83,50 +77,44 @@ RULES = {
 }
 
 
-def measure(data: bytes, rules: SensitivityRules, mapped: bool) -> tuple[float, float]:
-    """Median seconds of a copy and of parsing and judging."""
+@contextlib.contextmanager
+def cases(folder: Path, scale: int) -> Iterator[list[Case]]:
+    """A case for each message and each set of rules; ``scale`` multiplies the work of a measurement."""
+    found = []
+    for name, make in CASES.items():
+        data = make()
+        count = max(1, MEGABYTE // len(data)) * scale
+        for rules_name, rules in RULES.items():
+            parties = {"judge": _judge(data, rules, count), "copy": _copy(data, count)}
+            found.append(Case(f"{name}, {rules_name}", parties, (Comparison("judge", "copy"),)))
+    yield found
+
+
+def _copy(data: bytes, count: int) -> Callable[[], Sample]:
+    """Copying the message in memory, the least that anybody can do with it."""
+
+    def work() -> None:
+        bytearray(data)
+
+    return lambda: _timed(work, count)
+
+
+def _judge(data: bytes, rules: SensitivityRules, count: int) -> Callable[[], Sample]:
+    """Parsing and judging the message, whose body is mapped where the milter would map it."""
     headers, start = split(data)
-    body = memoryview(data)[start:] if mapped else data[start:]
+    body = memoryview(data)[start:] if len(data) > MEGABYTE else data[start:]
     message = Message("doctor@care.test", (), (), headers, body)
-    copies, judgements = [], []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        copy = bytearray(body)
-        middle = time.perf_counter()
+
+    def work() -> None:
         part = parse(headers, body, part_limit=1_000, depth_limit=50)
         attachment_size(part, body)
         judge(message, part, rules, to_outside=True)
-        judgements.append(time.perf_counter() - middle)
-        copies.append(middle - begin)
-        del copy
-    return statistics.median(copies), statistics.median(judgements)
+
+    return lambda: _timed(work, count)
 
 
-def main() -> None:
-    results = []
-    for case, make in CASES.items():
-        data = make()
-        for name, rules in RULES.items():
-            copy, judgement = measure(data, rules, mapped=len(data) > MEGABYTE)
-            results.append(
-                {
-                    "case": case,
-                    "rules": name,
-                    "milliseconds": round(judgement * 1e3, 3),
-                    "ratio_to_copy": round(judgement / copy, 1),
-                    "megabytes_per_second": round(len(data) / MEGABYTE / judgement),
-                }
-            )
-    if "--json" in sys.argv[1:]:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{'message':24}{'looks for':26}{'ms':>10}{'x copy':>10}{'MB/s':>8}")
-    for row in results:
-        print(
-            f"{row['case']:24}{row['rules']:26}{row['milliseconds']:>10}{row['ratio_to_copy']:>10}"
-            f"{row['megabytes_per_second']:>8}"
-        )
-
-
-if __name__ == "__main__":
-    main()
+def _timed(work: Callable[[], None], count: int) -> Sample:
+    processor, begun = time.process_time(), time.perf_counter()
+    for _ in range(count):
+        work()
+    return Sample(count, time.perf_counter() - begun, time.process_time() - processor)

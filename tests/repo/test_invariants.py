@@ -16,9 +16,7 @@ NOT_BUILT = "not yet built: "
 
 TABLE = {
     int(number): proof
-    for number, _, _, proof in ROW.findall(
-        (ROOT / "packaging/doc/invariants.md").read_text(encoding="utf-8")
-    )
+    for number, _, _, proof in ROW.findall((ROOT / "packaging/doc/invariants.md").read_text(encoding="utf-8"))
 }
 TESTS = {
     (str(path), node.name)
