@@ -7,10 +7,12 @@
     │   └── KeyStoreError         a key or certificate file of ours cannot be used
     ├── TemporaryError            time may cure it; SMTP 4xx, exit status 75
     │   ├── LookupUnavailable     DNS gave no answer that can be trusted
-    │   └── RoutingNotProven      Postfix is not shown to keep a message on its route
+    │   ├── RoutingNotProven      Postfix is not shown to keep a message on its route
+    │   └── StoreUnavailable      the database or a blob cannot be read or written now
     └── PermanentError            it cannot change; SMTP 5xx, exit status 1
         ├── MessageError          malformed MIME or header fields
         │   └── LimitExceeded     deeper, longer or more than we work on
+        ├── SealError             stored content or a wrapped key does not open
         ├── CertificateError      a recipient's or signer's certificate cannot be used
         └── CmsError              a CMS structure that we do not open
             ├── MalformedCms      the bytes are not what RFC 5652 says
@@ -77,6 +79,10 @@ class RoutingNotProven(TemporaryError):
     """Postfix is not shown to keep a routed message on the mandatory-DANE transport."""
 
 
+class StoreUnavailable(TemporaryError):
+    """The database or a blob cannot be read or written now; ``where`` names it."""
+
+
 class PermanentError(NtaMilterError):
     """It cannot change by waiting: the message is answered with SMTP 5xx."""
 
@@ -87,6 +93,10 @@ class MessageError(PermanentError):
 
 class LimitExceeded(MessageError):
     """The message is deeper, longer or has more parts than we work on."""
+
+
+class SealError(PermanentError):
+    """Stored content or a wrapped key does not open: a wrong key, or it was changed or cut off."""
 
 
 class CertificateError(PermanentError):

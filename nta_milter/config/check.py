@@ -25,6 +25,7 @@ _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 section 3.6.8
 _FIELD_VALUE = re.compile(r"[ -~]*")
 _PATTERN = re.compile(r"\*|[^@\s]*@[^@\s]+")
+_PAGES = re.compile(r"https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?(/[!-~]*)?")
 _SOCKET = re.compile(r"unix:(/.+)|inet6?:([0-9]{1,5})@(.+)")
 _SERVER = re.compile(r"\[(?P<six>[^\]]+)\](:(?P<port6>[0-9]+))?|(?P<four>[0-9.]+)(:(?P<port4>[0-9]+))?")
 
@@ -41,6 +42,8 @@ def impossible(settings: Settings) -> Iterator[Problem]:
         _rules,
         _bindings,
         _nta_header,
+        _store,
+        _notification,
     )
     for check in checks:
         yield from check(settings)
@@ -180,6 +183,34 @@ def _nta_header(settings: Settings) -> Iterator[Problem]:
             ("nta_header", "value" if header.name else "name"),
             "must be given: a header field needs name and value",
         )
+
+
+def _store(settings: Settings) -> Iterator[Problem]:
+    url = settings.portal.url
+    if url and (not _PAGES.fullmatch(url) or url.endswith("/")):
+        yield (
+            ("portal", "url"),
+            f"{url} is not https://NAME without a final slash (http:// on 127.0.0.1 or localhost only)",
+        )
+    if settings.store.url:
+        return
+    for place, needs in (
+        (("portal", "url"), bool(url)),
+        (("audit", "target"), settings.audit.target == "store"),
+    ):
+        if needs:
+            yield place, "needs a store: give store.url"
+
+
+def _notification(settings: Settings) -> Iterator[Problem]:
+    sender, domain = settings.notification.sender, settings.notification.domain
+    if sender and (not _PATTERN.fullmatch(sender) or sender[0] in "@*" or not sender.isascii()):
+        yield ("notification", "sender"), f"{sender} is not an address"
+    if domain and not _DOMAIN.fullmatch(domain):
+        yield ("notification", "domain"), f"{domain} is not a domain in lower case"
+    path = str(settings.worker.socket)
+    if len(path.encode()) > SOCKET_PATH_LIMIT:
+        yield ("worker", "socket"), f"{path} is longer than {SOCKET_PATH_LIMIT} bytes"
 
 
 def _field_name(place: Place, name: str) -> Iterator[Problem]:

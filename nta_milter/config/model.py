@@ -276,9 +276,121 @@ class RoutingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """``[store]``: where messages wait or can be fetched, sealed."""
+
+    url: str = key(
+        "database: sqlite:////PATH, or postgresql://NAME@HOST/DATABASE for several hosts; empty = no store, "
+        "and mail that needs one is not accepted",
+        default="",
+        example='"sqlite:////var/lib/nta-milter/store.sqlite"',
+    )
+    blobs: Path = key("folder of the sealed content", default=Path("/var/lib/nta-milter/blobs"))
+    public: Path = key(
+        "folder of the public keys that content is sealed to, portal.pem and worker.pem",
+        default=Path("/etc/nta-milter/public"),
+    )
+    forget_after: int = key(
+        "time that the rows of a message are kept after its content is gone",
+        default=90,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortalSettings:
+    """``[portal]``: the pages where a recipient opens a message."""
+
+    url: str = key(
+        "address of the pages as a recipient sees it; empty = no portal, and mail that needs one is refused",
+        default="",
+        example='"https://veilig.care.test"',
+    )
+    lifetime: int = key(
+        "time that a message can be opened", default=30, unit="days", minimum=1, maximum=3_650
+    )
+    resend: bool = key(
+        "let the worker open stored messages, so that one can be sent again, extended, or given a corrected "
+        "phone number; false = only a recipient's link opens a message that has been sent",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationSettings:
+    """``[notification]``: the mail that tells a recipient about a message in the portal."""
+
+    organisation: str = key(
+        "name of the organisation; empty = the first internal domain", default="", example='"Care Group"'
+    )
+    sender: str = key(
+        "address in From; empty = the address of the sender of the message",
+        default="",
+        example='"veilig@care.test"',
+    )
+    domain: str = key(
+        "domain of our own envelope senders (nta-bounce+ID@) and Reply-To (beveiligd+ID@); empty = the first "
+        "internal domain",
+        default="",
+        example='"care.test"',
+    )
+    language: Literal["nl", "en"] = key("language where nothing better is known", default="nl")
+    genuine: str = key(
+        "how a recipient can check that a notification is genuine: a telephone number or web page; "
+        "empty = left out",
+        default="",
+        example='"https://care.test/veilig"',
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """``[worker]``: hands to Postfix what the milter has prepared, and watches over it."""
+
+    socket: Path = key(
+        "unix socket where Postfix delivers commits and bounces by LMTP",
+        default=Path("/var/spool/postfix/nta-worker/commit.sock"),
+    )
+    hand: Path = key(
+        "Postfix's listener for routed copies", default=Path("/var/spool/postfix/public/nta-hand")
+    )
+    mail: Path = key(
+        "Postfix's listener for notifications and reports",
+        default=Path("/var/spool/postfix/public/nta-mail"),
+    )
+    queue_lifetime: int = key(
+        "longest time that Postfix keeps a message (its maximal_queue_lifetime)",
+        default=432_000,
+        unit="s",
+        minimum=60,
+        maximum=8_640_000,
+    )
+    decide_limit: int = key(
+        "time after which a recipient whose domain cannot be looked up gets the message by the portal",
+        default=14_400,
+        unit="s",
+        minimum=60,
+        maximum=432_000,
+    )
+    tries: int = key(
+        "refusals by our own Postfix after which a mail is set aside and somebody must look",
+        default=12,
+        minimum=1,
+        maximum=1_000,
+    )
+    interval: int = key("time between two looks at the queue", default=60, unit="s", minimum=1, maximum=3_600)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditSettings:
     """``[audit]``: the record of events (NTA 7516, 6.4.2)."""
 
+    target: Literal["file", "store"] = key(
+        "file: JSON lines; store: a chain of records in the database that shows what was changed or removed",
+        default="file",
+    )
     file: Path = key("JSON lines, appended and synced", default=Path("/var/lib/nta-milter/audit.jsonl"))
 
 
@@ -298,6 +410,16 @@ class SecretSettings:
         "file with the password of the key files; not readable for everybody",
         default=None,
         example='"/etc/nta-milter/keys-password"',
+    )
+    portal_key: Path | None = key(
+        "file with the portal's private keys, the one in use first; not readable for everybody",
+        default=None,
+        example='"/etc/nta-milter/secrets/portal-key"',
+    )
+    worker_key: Path | None = key(
+        "file with the worker's private keys, the one in use first; not readable for everybody",
+        default=None,
+        example='"/etc/nta-milter/secrets/worker-key"',
     )
 
 
@@ -324,6 +446,12 @@ class Settings:
     rules: tuple[RuleSettings, ...] = table(tuple, "exceptions by sender and recipient, first match wins")
     smime: SmimeSettings = table(SmimeSettings, "keys, certificates and trust")
     routing: RoutingSettings = table(RoutingSettings, "the Postfix that carries routed mail")
+    store: StoreSettings = table(StoreSettings, "where messages wait or can be fetched, sealed")
+    portal: PortalSettings = table(PortalSettings, "the pages where a recipient opens a message")
+    notification: NotificationSettings = table(
+        NotificationSettings, "the mail that tells a recipient about a message in the portal"
+    )
+    worker: WorkerSettings = table(WorkerSettings, "hands prepared mail to Postfix")
     audit: AuditSettings = table(AuditSettings, "the record of events")
     log: LogSettings = table(LogSettings, "log lines")
     secrets: SecretSettings = table(SecretSettings, "files with secrets")

@@ -1,0 +1,131 @@
+"""The database of ``[store] url``: SQLite with a write-ahead log, or PostgreSQL (SQLAlchemy Core)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from nta_milter.errors import ConfigurationError, StoreUnavailable
+
+BUSY_TIMEOUT = 5_000
+"""Milliseconds that SQLite waits for another writer."""
+
+_PRAGMAS = (
+    f"busy_timeout={BUSY_TIMEOUT}",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # a shredded key must not stay on a free page
+)
+
+
+class Database:
+    """Transactions on one database; safe for many threads. Open it after a fork, never before."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+            backend = parsed.get_backend_name()
+            if backend not in ("sqlite", "postgresql"):
+                raise ConfigurationError(f"{backend} is neither sqlite nor postgresql", where="store.url")
+            self.engine = _sqlite(url) if backend == "sqlite" else _postgresql(url)
+        except ArgumentError as error:
+            raise ConfigurationError(
+                "is not a database URL such as sqlite:////path", where="store.url"
+            ) from error
+        except ImportError as error:
+            raise ConfigurationError(
+                f"its driver is not installed: {error.name}", where="store.url"
+            ) from error
+        self.is_sqlite = backend == "sqlite"
+        self.name = parsed.render_as_string(hide_password=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction that writes: committed and on disk when the block ends, undone when it raises.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached, is locked too long, or full.
+        """
+        with self._begin({}) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, one consistent view; it never waits for writers on SQLite.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+        """
+        with self._begin({"reading": True}) as connection:
+            yield connection
+
+    @contextmanager
+    def _begin(self, options: dict[str, Any]) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection, _with_options(connection, options).begin():
+                yield connection
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+            raise StoreUnavailable(reason, where=self.name) from error
+
+    def checkpoint(self) -> None:
+        """Fold SQLite's write-ahead log in and cut it off: it still holds the pages of before.
+
+        While another reads it is left for the next time.
+
+        Raises:
+            StoreUnavailable: the database cannot be written.
+        """
+        if self.is_sqlite:
+            try:
+                with self.engine.connect() as connection:
+                    driver = connection.connection.driver_connection
+                    assert driver is not None
+                    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            except (SQLAlchemyError, sqlite3.Error) as error:
+                raise StoreUnavailable(str(error), where=self.name) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _with_options(connection: Connection, options: dict[str, Any]) -> Connection:
+    return connection.execution_options(**options) if options else connection
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        future=True,
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=64,
+        connect_args={"check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # pysqlite must not begin transactions by itself
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # a transaction that is going to write takes the lock at once, else two of them fail half-way
+        reading = connection.get_execution_options().get("reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    return create_engine(url, future=True, pool_pre_ping=True, pool_size=8, max_overflow=64)

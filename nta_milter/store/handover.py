@@ -1,0 +1,278 @@
+"""What the worker hands to Postfix, and what else becomes of a delivery: one transaction each.
+
+Every method may raise StoreUnavailable. Moments are given in, so that a test needs no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from nta_milter.store.access import add_submission, end_delivery
+from nta_milter.store.database import Database
+from nta_milter.store.keys import new_id
+from nta_milter.store.query import COLUMNS, delivery_of, delivery_rows, find_delivery
+from nta_milter.store.rows import RELEASE, Delivery, DeliveryState, Form, Submission
+from nta_milter.store.schema import blobs, deliveries, messages, submissions
+
+
+class Handover:
+    """The rows of what is to be handed to Postfix."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Handing to Postfix
+
+    def claim(self, at: datetime, lease: timedelta, limit: int = 20) -> tuple[Submission, ...]:
+        """Take what is due, for this worker alone until the lease ends."""
+        due = or_(
+            and_(submissions.c.state == "waiting", submissions.c.due_at <= at),
+            and_(submissions.c.state == "claimed", submissions.c.claimed_until <= at),
+        )
+        claim = new_id()
+        with self._database.transaction() as connection:
+            mine = (
+                connection.execute(
+                    select(submissions.c.id)
+                    .where(due)
+                    .order_by(submissions.c.due_at)
+                    .limit(limit)
+                    .with_for_update(skip_locked=True)
+                )
+                .scalars()
+                .all()
+            )
+            connection.execute(
+                update(submissions)
+                .where(submissions.c.id.in_(mine))
+                .values(state="claimed", claim=claim, claimed_until=at + lease)
+            )
+            return self._submissions(connection, submissions.c.id.in_(mine))
+
+    def next_due(self) -> datetime | None:
+        """When something will be due; None where nothing waits."""
+        with self._database.reading() as connection:
+            return connection.execute(
+                select(submissions.c.due_at)
+                .where(submissions.c.state == "waiting")
+                .order_by(submissions.c.due_at)
+                .limit(1)
+            ).scalar()
+
+    def submitted(self, submission: Submission, queue_id: str, at: datetime) -> bool:
+        """Postfix has it, under this queue id; False when the claim was lost to another worker."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(submissions)
+                .where(submissions.c.id == submission.id, submissions.c.claim == submission.claim)
+                .values(state="submitted", queue_id=queue_id, submitted_at=at, fault="")
+            ).rowcount
+            if changed and submission.form in (Form.COPY, Form.NOTIFICATION):
+                connection.execute(
+                    update(deliveries)
+                    .where(
+                        deliveries.c.id == submission.delivery.id,
+                        deliveries.c.state == DeliveryState.WAITING.value,
+                    )
+                    .values(state=DeliveryState.SENT.value)
+                )
+            return bool(changed)
+
+    def failed(self, submission: Submission, fault: str, due_at: datetime | None) -> None:
+        """Postfix did not take it. It is tried again at ``due_at``, or, without one, set aside (shunted)."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                update(submissions)
+                .where(submissions.c.id == submission.id, submissions.c.claim == submission.claim)
+                .values(
+                    state="waiting" if due_at else "shunted",
+                    due_at=due_at or submission.created_at,
+                    tries=submissions.c.tries + 1,
+                    fault=fault,
+                )
+            )
+
+    def shunted(self) -> tuple[Submission, ...]:
+        """What was set aside and waits for a person."""
+        with self._database.reading() as connection:
+            return self._submissions(connection, submissions.c.state == "shunted")
+
+    def retry(self, submission_id: str, at: datetime) -> bool:
+        """Try what was set aside once more; False when it was not."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(submissions)
+                .where(submissions.c.id == submission_id, submissions.c.state == "shunted")
+                .values(state="waiting", due_at=at, tries=0)
+            )
+            return bool(changed.rowcount)
+
+    # What else can become of a delivery
+
+    def claim_undecided(
+        self, at: datetime, lease: timedelta, limit: int = 20
+    ) -> tuple[tuple[Delivery, bytes], ...]:
+        """Take deliveries that are to be decided again, each with its message's worker wrap."""
+        wanted = and_(deliveries.c.state == DeliveryState.UNDECIDED.value, deliveries.c.decide_at <= at)
+        with self._database.transaction() as connection:
+            mine = (
+                connection.execute(
+                    select(deliveries.c.id)
+                    .where(wanted)
+                    .order_by(deliveries.c.decide_at)
+                    .limit(limit)
+                    .with_for_update(skip_locked=True)
+                )
+                .scalars()
+                .all()
+            )
+            connection.execute(
+                update(deliveries).where(deliveries.c.id.in_(mine)).values(decide_at=at + lease)
+            )
+            rows = connection.execute(
+                delivery_rows(messages.c.worker_wrap).where(deliveries.c.id.in_(mine))
+            ).all()
+        return tuple((delivery_of(row), row[len(COLUMNS)]) for row in rows if row[len(COLUMNS)])
+
+    def decide(
+        self,
+        delivery_id: str,
+        route: str,
+        reasons: tuple[str, ...],
+        at: datetime,
+        next_hop: str = "",
+        blob: tuple[str, int] | None = None,
+    ) -> bool:
+        """An undecided delivery has its route; ``blob`` is its new content where that is another.
+
+        With the route ``tempfail`` it stays undecided and is looked at again at ``at``.
+        """
+        with self._database.transaction() as connection:
+            found = find_delivery(connection, delivery_id)
+            if found is None or found.state is not DeliveryState.UNDECIDED:
+                return False
+            state, form = RELEASE[route]
+            values = {
+                "route": route,
+                "next_hop": next_hop,
+                "reasons": json.dumps(reasons),
+                "state": state.value,
+                "decide_at": at if state is DeliveryState.UNDECIDED else None,
+            }
+            if blob is not None:
+                connection.execute(
+                    insert(blobs).values(id=blob[0], message_id=found.message_id, size=blob[1])
+                )
+                values["blob_id"] = blob[0]
+            connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(values))
+            if form is not None:
+                submit(connection, delivery_id, form, reasons, at)
+            return True
+
+    def undeliverable(self, delivery_id: str, status: str, detail: str, at: datetime) -> bool:
+        """What was sent came back: the sender gets a report, once. False when it had one or may not."""
+        with self._database.transaction() as connection:
+            allowed = (DeliveryState.SENT, DeliveryState.WAITING)
+            if not end_delivery(connection, delivery_id, DeliveryState.UNDELIVERABLE, allowed):
+                return False
+            add_submission(connection, delivery_id, Form.REPORT, at, status, detail)
+            return True
+
+    def recall(self, delivery_id: str) -> bool:
+        """Take it back: nothing opens it any more and nothing of it is sent; False when it is too late."""
+        allowed = (
+            DeliveryState.WAITING,
+            DeliveryState.SENT,
+            DeliveryState.HELD,
+            DeliveryState.UNDECIDED,
+        )
+        with self._database.transaction() as connection:
+            found = find_delivery(connection, delivery_id)
+            if found is None or (found.state is DeliveryState.SENT and found.route not in ("portal", "hold")):
+                return False  # Postfix has the copy, or the recipient's host has
+            return end_delivery(connection, delivery_id, DeliveryState.RECALLED, allowed)
+
+    def notify_again(self, delivery_id: str, form: Form, at: datetime) -> bool:
+        """Send the notification once more, or a reminder; False when nothing can be opened any more."""
+        with self._database.transaction() as connection:
+            found = find_delivery(connection, delivery_id)
+            if found is None or found.state is not DeliveryState.SENT or found.route != "portal":
+                return False
+            add_submission(connection, delivery_id, form, at)
+            return True
+
+    def extend(self, message_id: str, expires_at: datetime) -> bool:
+        """Give a message until then; False when its content is gone."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(messages)
+                .where(messages.c.id == message_id, messages.c.worker_wrap.is_not(None))
+                .values(expires_at=expires_at)
+            )
+            return bool(changed.rowcount)
+
+    # Looking
+
+    def find(self, delivery_id: str) -> Delivery | None:
+        """A delivery by its id."""
+        with self._database.reading() as connection:
+            return find_delivery(connection, delivery_id)
+
+    def worker_wrap(self, message_id: str) -> bytes | None:
+        """The message key sealed to the worker; None where it is shredded or not kept."""
+        with self._database.reading() as connection:
+            return connection.execute(
+                select(messages.c.worker_wrap).where(messages.c.id == message_id)
+            ).scalar()
+
+    def list_deliveries(
+        self, sender: str = "", recipient: str = "", message_id: str = "", limit: int = 100
+    ) -> tuple[Delivery, ...]:
+        """The newest deliveries that fit what is given."""
+        statement = delivery_rows().order_by(deliveries.c.created_at.desc(), deliveries.c.id).limit(limit)
+        for column, wanted in (
+            (messages.c.author, sender),
+            (deliveries.c.recipient, recipient),
+            (messages.c.id, message_id),
+        ):
+            if wanted:
+                statement = statement.where(column == wanted)
+        with self._database.reading() as connection:
+            return tuple(delivery_of(row) for row in connection.execute(statement).all())
+
+    @staticmethod
+    def _submissions(connection: Connection, wanted: object) -> tuple[Submission, ...]:
+        columns = (
+            messages.c.worker_wrap,
+            submissions.c.id,
+            submissions.c.claim,
+            submissions.c.form,
+            submissions.c.status,
+            submissions.c.detail,
+            submissions.c.tries,
+            submissions.c.created_at,
+        )
+        on = submissions.c.delivery_id == deliveries.c.id
+        statement = delivery_rows(*columns, join=submissions, on=on).where(wanted)  # type: ignore[arg-type]
+        found = []
+        for row in connection.execute(statement.order_by(submissions.c.due_at)).all():
+            wrap, name, claim, form, status, detail, tries, created_at = row[len(COLUMNS) :]
+            delivery = delivery_of(row)
+            found.append(
+                Submission(name, claim or "", Form(form), status, detail, tries, created_at, delivery, wrap)
+            )
+        return tuple(found)
+
+
+def submit(
+    connection: Connection, delivery_id: str, form: Form, reasons: tuple[str, ...], at: datetime
+) -> None:
+    """Have what a route asks for handed to Postfix; a report names the reasons."""
+    if form is Form.REPORT:
+        add_submission(connection, delivery_id, form, at, "5.7.1", "; ".join(reasons))
+    else:
+        add_submission(connection, delivery_id, form, at)

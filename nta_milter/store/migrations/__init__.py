@@ -1,0 +1,76 @@
+"""Numbered, forward-only steps from one version of the schema to the next, under a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from sqlalchemy import inspect, select, text
+from sqlalchemy.engine import Connection
+
+from nta_milter.errors import ConfigurationError
+from nta_milter.store.database import Database
+from nta_milter.store.schema import VERSION, metadata, schema_version
+
+Step = Callable[[Connection], None]
+
+STEPS: Mapping[int, Step] = MappingProxyType({})
+"""The step that leads *to* each version after the first. A step that has been released never changes."""
+
+_LOCK = 7_516_001
+"""Key of the advisory lock on PostgreSQL; SQLite's write lock does the same."""
+
+
+def version(database: Database) -> int:
+    """The version of the schema that the database has; 0 when it is empty.
+
+    Raises:
+        StoreUnavailable: the database cannot be read.
+    """
+    with database.reading() as connection:
+        return _version(connection)
+
+
+def migrate(database: Database, steps: Mapping[int, Step] = STEPS, wanted: int = VERSION) -> int:
+    """Bring the schema to ``wanted``, all or nothing; the version that was found.
+
+    Two processes that migrate at the same time do it once.
+
+    Raises:
+        ConfigurationError: the database has a newer version than this program knows.
+        StoreUnavailable: the database cannot be written.
+    """
+    with database.transaction() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        found = _version(connection)
+        if found > wanted:
+            raise ConfigurationError(
+                f"has version {found} of the schema and this program knows {wanted}: it is too old",
+                where=database.name,
+            )
+        if found == 0:
+            metadata.create_all(connection)
+            connection.execute(schema_version.insert().values(version=wanted))
+            return found
+        for number in range(found + 1, wanted + 1):
+            steps[number](connection)
+        connection.execute(schema_version.update().values(version=wanted))
+        return found
+
+
+def require(database: Database) -> None:
+    """Raise ConfigurationError unless the database has exactly the schema of this program."""
+    found = version(database)
+    if found != VERSION:
+        raise ConfigurationError(
+            f"has version {found} of the schema, {VERSION} is needed: run nta-milter migrate",
+            where=database.name,
+        )
+
+
+def _version(connection: Connection) -> int:
+    if not inspect(connection).has_table(schema_version.name):
+        return 0
+    found = connection.execute(select(schema_version.c.version)).scalar()
+    return int(found or 0)

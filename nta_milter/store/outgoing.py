@@ -1,0 +1,265 @@
+"""What the milter stores, and what Postfix's commit makes of it: one transaction each.
+
+Every method may raise StoreUnavailable. Moments are given in, so that a test needs no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sqlalchemy import exists, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from nta_milter.store.database import Database
+from nta_milter.store.handover import submit
+from nta_milter.store.keys import new_id
+from nta_milter.store.query import delivery_of, delivery_rows
+from nta_milter.store.rows import (
+    RELEASE,
+    Attempt,
+    Commit,
+    Delivery,
+    DeliveryState,
+    MessageState,
+    NewLink,
+    NewMessage,
+)
+from nta_milter.store.schema import attempts, blobs, deliveries, links, messages
+
+_UNFINISHED = [
+    state.value
+    for state in (
+        DeliveryState.PREPARED,
+        DeliveryState.WAITING,
+        DeliveryState.HELD,
+        DeliveryState.UNDECIDED,
+    )
+]
+
+
+class Outgoing:
+    """The rows of messages on their way out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Storing
+
+    def prepare(self, new: NewMessage, attempt: Attempt) -> None:
+        """Store a message whose release waits for the commit of this attempt."""
+        with self._database.transaction() as connection:
+            _store(connection, new, MessageState.PREPARED)
+            _add_attempt(connection, attempt)
+
+    def attach(self, digest: str, attempt_id: str, queue_id: str, at: datetime) -> str | None:
+        """Another attempt at a message that is prepared already; its id, or None where there is none.
+
+        Each attempt has a commit address of its own, so that of two equal messages that both were meant,
+        both go, and of a message that was tried twice, one.
+        """
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                select(messages.c.id)
+                .where(messages.c.digest == digest, messages.c.state == MessageState.PREPARED.value)
+                .order_by(messages.c.created_at)
+                .limit(1)
+                .with_for_update()
+            ).scalar()
+            if found is not None:
+                _add_attempt(connection, Attempt(attempt_id, found, queue_id, at))
+            return found
+
+    def keep(self, new: NewMessage, link: NewLink | None = None) -> None:
+        """Store a message that is released at once: a reply from the portal, or a deposit in place.
+
+        With a link, that delivery's notification is on its way already.
+        """
+        with self._database.transaction() as connection:
+            _store(connection, new, MessageState.RELEASED)
+            _release(connection, new.id, new.created_at, sent=link.delivery_id if link else "")
+            if link is not None:
+                _add_link(connection, link, new.created_at)
+
+    def add_link(self, link: NewLink, at: datetime) -> None:
+        """One more link for a delivery; earlier ones stay good."""
+        with self._database.transaction() as connection:
+            _add_link(connection, link, at)
+
+    # Commit, or the end without one
+
+    def commit(self, attempt_id: str, at: datetime) -> Commit:
+        """Postfix has queued the message of this attempt: what belongs to it may go, once."""
+        mine = attempts.c.id == attempt_id
+        with self._database.transaction() as connection:
+            attempt = connection.execute(select(attempts).where(mine).with_for_update()).first()
+            if attempt is None:
+                return Commit.UNKNOWN
+            if attempt.state != "open":
+                return Commit.AGAIN if attempt.state == "committed" else Commit.ABANDONED
+            connection.execute(update(attempts).where(mine).values(state="committed"))
+            first = connection.execute(
+                update(messages)
+                .where(messages.c.id == attempt.message_id, messages.c.state == MessageState.PREPARED.value)
+                .values(state=MessageState.RELEASED.value)
+            ).rowcount
+            if not first:
+                _double(connection, attempt.message_id, at)
+            _release(connection, attempt.message_id, at)
+            return Commit.RELEASED
+
+    def open_attempts(self) -> tuple[Attempt, ...]:
+        """The attempts whose commit has not come."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(attempts).where(attempts.c.state == "open").order_by(attempts.c.created_at)
+            ).all()
+        return tuple(Attempt(row.id, row.message_id, row.queue_id, row.created_at) for row in rows)
+
+    def abandon(self, attempt_id: str) -> Delivery | None:
+        """Postfix does not have the message of this attempt: it will never be committed.
+
+        When it was the last attempt at a prepared message, the message is over, and one of its deliveries is
+        given back for the record.
+        """
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(attempts)
+                .where(attempts.c.id == attempt_id, attempts.c.state == "open")
+                .values(state="abandoned")
+            ).rowcount
+            message_id = connection.execute(
+                select(attempts.c.message_id).where(attempts.c.id == attempt_id)
+            ).scalar()
+            prepared = connection.execute(
+                select(messages.c.id)
+                .where(messages.c.id == message_id, messages.c.state == MessageState.PREPARED.value)
+                .with_for_update()
+            ).scalar()
+            more = connection.execute(
+                select(attempts.c.id)
+                .where(attempts.c.message_id == message_id, attempts.c.state == "open")
+                .limit(1)
+            ).scalar()
+            if not changed or prepared is None or more is not None:
+                return None
+            mine = deliveries.c.message_id == message_id
+            connection.execute(update(deliveries).where(mine).values(state=DeliveryState.ABANDONED.value))
+            connection.execute(
+                update(messages).where(messages.c.id == message_id).values(state=MessageState.RELEASED.value)
+            )
+            row = connection.execute(delivery_rows().where(mine).limit(1)).first()
+            return None if row is None else delivery_of(row)
+
+
+def unfinished(message_id: object) -> object:
+    """The condition that a message has work before it: deliveries under way, or an attempt without an end."""
+    return or_(
+        exists(
+            select(deliveries.c.id).where(
+                deliveries.c.message_id == message_id, deliveries.c.state.in_(_UNFINISHED)
+            )
+        ),
+        exists(select(attempts.c.id).where(attempts.c.message_id == message_id, attempts.c.state == "open")),
+    )
+
+
+def _store(connection: Connection, new: NewMessage, state: MessageState) -> None:
+    connection.execute(
+        insert(messages).values(
+            id=new.id,
+            state=state.value,
+            digest=new.digest,
+            sender=new.sender,
+            author=new.author,
+            arguments=json.dumps(new.arguments),
+            language=new.language,
+            size=sum(size for _, size in new.blobs),
+            created_at=new.created_at,
+            expires_at=new.expires_at,
+            worker_wrap=new.worker_wrap,
+            reply_to=new.reply_to,
+        )
+    )
+    connection.execute(
+        insert(blobs), [{"id": name, "message_id": new.id, "size": size} for name, size in new.blobs]
+    )
+    connection.execute(
+        insert(deliveries),
+        [
+            {
+                "id": delivery.id,
+                "message_id": new.id,
+                "blob_id": delivery.blob_id,
+                "recipient": delivery.recipient,
+                "arguments": json.dumps(delivery.arguments),
+                "route": delivery.route,
+                "next_hop": delivery.next_hop,
+                "reasons": json.dumps(delivery.reasons),
+                "state": DeliveryState.PREPARED.value,
+                "created_at": new.created_at,
+                "downloads": 0,
+            }
+            for delivery in new.deliveries
+        ],
+    )
+
+
+def _release(connection: Connection, message_id: str, at: datetime, sent: str = "") -> None:
+    """Let every prepared delivery of a message become what its route says; ``sent`` is told already."""
+    mine = (deliveries.c.message_id == message_id, deliveries.c.state == DeliveryState.PREPARED.value)
+    rows = connection.execute(select(deliveries.c.id, deliveries.c.route, deliveries.c.reasons).where(*mine))
+    for delivery_id, route, reasons in rows.all():
+        state, form = RELEASE[route]
+        if delivery_id == sent:
+            state, form = DeliveryState.SENT, None
+        decide_at = at if state is DeliveryState.UNDECIDED else None
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id == delivery_id)
+            .values(state=state.value, decide_at=decide_at)
+        )
+        if form is not None:
+            submit(connection, delivery_id, form, tuple(json.loads(reasons)), at)
+
+
+def _double(connection: Connection, message_id: str, at: datetime) -> None:
+    """A message was meant twice: prepare its deliveries once more, of the same content."""
+    rows = connection.execute(select(deliveries).where(deliveries.c.message_id == message_id)).all()
+    first = min(row.created_at for row in rows)
+    for row in rows:
+        if row.created_at == first:
+            again = {
+                "id": new_id(),
+                "state": DeliveryState.PREPARED.value,
+                "created_at": at,
+                "opened_at": None,
+                "read_at": None,
+                "downloads": 0,
+                "decide_at": None,
+            }
+            connection.execute(insert(deliveries).values(**{**row._mapping, **again}))
+
+
+def _add_attempt(connection: Connection, attempt: Attempt) -> None:
+    connection.execute(
+        insert(attempts).values(
+            id=attempt.id,
+            message_id=attempt.message_id,
+            queue_id=attempt.queue_id,
+            state="open",
+            created_at=attempt.created_at,
+        )
+    )
+
+
+def _add_link(connection: Connection, link: NewLink, at: datetime) -> None:
+    connection.execute(
+        insert(links).values(
+            lookup=link.lookup,
+            delivery_id=link.delivery_id,
+            purpose=link.purpose,
+            sealed=link.sealed,
+            created_at=at,
+        )
+    )

@@ -1,0 +1,159 @@
+"""The end of what is stored: the key first, then the content, and later the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select, update
+
+from nta_milter.store.blobs import BlobStore
+from nta_milter.store.database import Database
+from nta_milter.store.outgoing import unfinished
+from nta_milter.store.query import delivery_of, delivery_rows
+from nta_milter.store.rows import READABLE, Delivery, DeliveryState, MessageState
+from nta_milter.store.schema import (
+    attempts,
+    blobs,
+    challenges,
+    deliveries,
+    links,
+    messages,
+    rates,
+    sessions,
+    submissions,
+)
+
+GRACE = timedelta(hours=1)
+"""A blob without a row is left for this long: its row may be about to be written."""
+
+RATE_LIFETIME = timedelta(days=2)
+"""No rate counts over a longer period."""
+
+_OPEN = [state.value for state in (*READABLE, DeliveryState.HELD, DeliveryState.UNDECIDED)]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did: deliveries that expired, how many messages were shredded, rows and blobs removed."""
+
+    expired: tuple[Delivery, ...]
+    shredded: int
+    forgotten: int
+    orphans: int
+
+
+class Retention:
+    """Removes what has had its time. Any number of hosts may sweep at the same time."""
+
+    def __init__(self, database: Database, store: BlobStore) -> None:
+        self._database = database
+        self._blobs = store
+
+    def sweep(self, at: datetime, forget_after: timedelta) -> Swept:
+        """One round.
+
+        Raises:
+            StoreUnavailable: the database or a blob cannot be changed; what was done stays done.
+        """
+        expired = self._expire(at)
+        shredded = sum(self.shred(message_id, at) for message_id in self._finished())
+        forgotten = self._forget(at, forget_after)
+        return Swept(expired, shredded, forgotten, self._orphans(at))
+
+    def shred(self, message_id: str, at: datetime) -> bool:
+        """Destroy a message's key, then its content; False when another did so, or it has work before it.
+
+        When the key is gone and a blob cannot be removed, the sweep finds it later.
+        """
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(messages)
+                .where(
+                    messages.c.id == message_id,
+                    messages.c.state == MessageState.RELEASED.value,
+                    ~unfinished(messages.c.id),  # type: ignore[operator]
+                )
+                .values(state=MessageState.SHREDDED.value, worker_wrap=None, expires_at=at)
+            ).rowcount
+            if not changed:
+                return False
+            mine = select(deliveries.c.id).where(deliveries.c.message_id == message_id)
+            for table in (links, sessions, challenges):
+                connection.execute(delete(table).where(table.c.delivery_id.in_(mine)))
+            names = connection.execute(select(blobs.c.id).where(blobs.c.message_id == message_id)).scalars()
+            gone = list(names)
+            connection.execute(delete(blobs).where(blobs.c.message_id == message_id))
+        self._database.checkpoint()
+        for name in gone:
+            self._blobs.delete(name)
+        return True
+
+    def _expire(self, at: datetime) -> tuple[Delivery, ...]:
+        """Deliveries whose time is over: nothing opens them any more."""
+        due = (deliveries.c.state.in_(_OPEN), messages.c.expires_at <= at)
+        with self._database.transaction() as connection:
+            rows = connection.execute(delivery_rows().where(*due)).all()
+            found = tuple(delivery_of(row) for row in rows)
+            for start in range(0, len(found), 500):
+                names = [delivery.id for delivery in found[start : start + 500]]
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.id.in_(names), deliveries.c.state.in_(_OPEN))
+                    .values(state=DeliveryState.EXPIRED.value)
+                )
+                connection.execute(
+                    delete(submissions).where(
+                        submissions.c.delivery_id.in_(names), submissions.c.state != "submitted"
+                    )
+                )
+            connection.execute(delete(sessions).where(sessions.c.expires_at <= at))
+            connection.execute(delete(rates).where(rates.c.began_at < at - RATE_LIFETIME))
+        return found
+
+    def _finished(self) -> list[str]:
+        """Messages whose content nobody needs any more."""
+        fetchable = (
+            select(deliveries.c.id)
+            .where(
+                deliveries.c.message_id == messages.c.id,
+                deliveries.c.state.in_([state.value for state in READABLE]),
+                deliveries.c.route == "portal",
+            )
+            .exists()
+        )
+        wanted = (
+            messages.c.state == MessageState.RELEASED.value,
+            ~fetchable,
+            ~unfinished(messages.c.id),  # type: ignore[operator]
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(select(messages.c.id).where(*wanted)).scalars())
+
+    def _forget(self, at: datetime, forget_after: timedelta) -> int:
+        """Remove the rows of what was shredded long ago; what hangs from them goes too."""
+        old = select(messages.c.id).where(
+            messages.c.state == MessageState.SHREDDED.value,
+            messages.c.expires_at <= at - forget_after,
+        )
+        with self._database.transaction() as connection:
+            names = list(connection.execute(old.limit(1000)).scalars())
+            mine = select(deliveries.c.id).where(deliveries.c.message_id.in_(names))
+            connection.execute(delete(submissions).where(submissions.c.delivery_id.in_(mine)))
+            for table in (deliveries, attempts):
+                connection.execute(delete(table).where(table.c.message_id.in_(names)))
+            connection.execute(delete(messages).where(messages.c.id.in_(names)))
+        return len(names)
+
+    def _orphans(self, at: datetime) -> int:
+        """Remove blobs without a row: a crash came between content and row, or between key and content."""
+        old = [name for name, stored_at in self._blobs.listed() if stored_at < at - GRACE]
+        with self._database.reading() as connection:
+            known: set[str] = set()
+            for start in range(0, len(old), 500):
+                names = old[start : start + 500]
+                known.update(connection.execute(select(blobs.c.id).where(blobs.c.id.in_(names))).scalars())
+        orphans = [name for name in old if name not in known]
+        for name in orphans:
+            self._blobs.delete(name)
+        return len(orphans)

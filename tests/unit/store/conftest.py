@@ -1,0 +1,113 @@
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from nta_milter.store.blobs import FileBlobs
+from nta_milter.store.database import Database
+from nta_milter.store.keys import PrivateKeys, PublicKeys, Token, new_id, new_message_key
+from nta_milter.store.migrations import migrate
+from nta_milter.store.rows import Attempt, NewDelivery, NewLink, NewMessage
+from nta_milter.store.store import Store
+from tests.laboratory import postgresql
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+"""When the tests begin."""
+CONTENT = b"Subject: secret\r\n\r\ncanary-4711\r\n"
+
+
+@pytest.fixture(scope="session")
+def server():
+    with postgresql.cluster() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.sqlite"
+    else:
+        server = request.getfixturevalue("server")
+        with postgresql.database(server, f"nta_{secrets.token_hex(6)}") as found:
+            yield found
+
+
+@pytest.fixture
+def database(url):
+    opened = Database(url)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def private():
+    return {name: X25519PrivateKey.generate() for name in ("portal", "worker")}
+
+
+@pytest.fixture
+def portal(private):
+    return PrivateKeys([private["portal"]])
+
+
+@pytest.fixture
+def worker(private):
+    return PrivateKeys([private["worker"]])
+
+
+@pytest.fixture
+def store(database, private, tmp_path):
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    public = PublicKeys(private["portal"].public_key(), private["worker"].public_key())
+    return Store.of(database, FileBlobs(blobs), public)
+
+
+class Made:
+    """A message with its content stored, its rows not yet."""
+
+    def __init__(self, store: Store, *routes: str, digest: str = "d", at: datetime = AT) -> None:
+        self.store = store
+        self.key = new_message_key()
+        message_id, blob_id = new_id(), new_id()
+        store.put(message_id, blob_id, self.key, [CONTENT])
+        self.new = NewMessage(
+            id=message_id,
+            digest=digest,
+            sender="doctor@care.test",
+            author="doctor@care.test",
+            language="nl",
+            created_at=at,
+            expires_at=at + timedelta(days=30),
+            worker_wrap=store.public.for_worker(self.key, message_id),
+            blobs=((blob_id, len(CONTENT)),),
+            deliveries=tuple(
+                NewDelivery(
+                    new_id(), blob_id, f"jan{number}@citizen.test", route, reasons=(f"because {route}",)
+                )
+                for number, route in enumerate(routes)
+            ),
+        )
+
+    def attempt(self, queue_id: str = "4X1") -> Attempt:
+        return Attempt(new_id(), self.new.id, queue_id, self.new.created_at)
+
+    def prepared(self) -> Attempt:
+        attempt = self.attempt()
+        self.store.outgoing.prepare(self.new, attempt)
+        return attempt
+
+    def released(self, at: datetime = AT) -> "Made":
+        self.store.outgoing.commit(self.prepared().id, at)
+        return self
+
+    def link(self, number: int = 0, purpose: str = "open") -> tuple[Token, NewLink]:
+        token = Token.new()
+        sealed = self.store.public.for_link(token, self.key, self.new.id) if purpose == "open" else b""
+        return token, NewLink(token.lookup, self.new.deliveries[number].id, purpose, sealed)
+
+
+@pytest.fixture
+def make(store):
+    return lambda *routes, **more: Made(store, *routes, **more)

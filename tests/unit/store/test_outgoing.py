@@ -1,0 +1,50 @@
+from datetime import timedelta
+
+from nta_milter.store.rows import Commit, DeliveryState, Form
+from tests.unit.store.conftest import AT, CONTENT
+
+LEASE = timedelta(minutes=10)
+
+
+def states(store, message_id):
+    found = store.handover.list_deliveries(message_id=message_id)
+    return sorted(delivery.state.value for delivery in found)
+
+
+def test_nothing_goes_before_the_commit(store, make):
+    made = make("dane", "portal", "hold", "tempfail", "reject")
+    made.prepared()
+    assert store.handover.claim(AT, LEASE) == ()
+    assert store.handover.claim_undecided(AT, LEASE) == ()
+    assert states(store, made.new.id) == ["prepared"] * 5
+
+
+def test_a_commit_releases_each_delivery_as_its_route_says(store, make, worker):
+    made = make("dane", "smime", "portal", "hold", "tempfail", "reject", "pass")
+    attempt = made.prepared()
+    assert store.outgoing.commit(attempt.id, AT) is Commit.RELEASED
+    claimed = store.handover.claim(AT, LEASE)
+    assert sorted(each.form.value for each in claimed) == [
+        "copy",
+        "copy",
+        "copy",
+        "hold",
+        "notification",
+        "report",
+    ]
+    report = next(each for each in claimed if each.form is Form.REPORT)
+    assert (report.status, report.detail) == ("5.7.1", "because reject")
+    ((undecided, wrap),) = store.handover.claim_undecided(AT, LEASE)
+    assert undecided.state is DeliveryState.UNDECIDED
+    key = worker.open_worker(wrap, made.new.id)
+    with store.open(made.new.id, undecided.blob_id, key) as content:
+        assert content.read() == CONTENT
+
+
+def test_a_commit_that_is_repeated_does_nothing_more(store, make):
+    attempt = make("dane").prepared()
+    store.outgoing.commit(attempt.id, AT)
+    assert store.outgoing.commit(attempt.id, AT) is Commit.AGAIN
+    assert len(store.handover.claim(AT, LEASE)) == 1
+    assert store.handover.claim(AT, LEASE) == ()
+    assert store.outgoing.commit("0" * 32, AT) is Commit.UNKNOWN
