@@ -10,16 +10,63 @@ from enum import Enum
 
 
 class Event(Enum):
-    """What can be recorded; a new event is added here or it does not exist."""
+    """What can be recorded; a new event is added here or it does not exist (NTA 7516, 6.4.2)."""
 
+    # Sending
     SENT = "sent"
     REFUSED = "refused"
     DEFERRED = "deferred"
     PASSED_INSIDE = "passed-inside"
     EXEMPTED = "exempted"
+    PREPARED = "prepared"
+    """Stored; it goes when Postfix has said that it queued the message."""
+    DEPOSITED = "deposited"
+    """Stored for the portal, its notification in place of the message."""
+    RELEASED = "released"
+    ABANDONED = "abandoned"
+    """Postfix never queued it: nothing was sent."""
+    DECIDED = "decided"
+    """A recipient whose domain could not be looked up before has a route now."""
+    SUBMITTED = "submitted"
+    """A copy was handed to Postfix."""
+    NOTIFIED = "notified"
+    """A notification or reminder was handed to Postfix."""
+    HELD = "held"
+    """The sender was asked for a second factor."""
+    REPORTED = "reported"
+    """The sender was told what became of a message."""
+    SHUNTED = "shunted"
+    """Our own Postfix refused it too often: somebody must look."""
+    UNDELIVERABLE = "undeliverable"
+
+    # Changing and ending what was sent
+    RECALLED = "recalled"
+    EXTENDED = "extended"
+    RESENT = "resent"
+    EXPIRED = "expired"
+    SHREDDED = "shredded"
+
+    # Receiving
     OPENED = "opened"
     NOT_OPENED = "not-opened"
     VERIFIED = "verified"
+
+    # What a recipient does in the portal
+    PORTAL_OPENED = "portal-opened"
+    READ = "read"
+    DOWNLOADED = "downloaded"
+    REPLIED = "replied"
+    FORWARDED = "forwarded"
+    DELETED = "deleted"
+
+    # Who may open what
+    CODE_SENT = "code-sent"
+    CODE_REFUSED = "code-refused"
+    LOCKED = "locked"
+    UNLOCKED = "unlocked"
+    FACTOR_SET = "factor-set"
+    FACTOR_REMOVED = "factor-removed"
+    KEY_MADE = "key-made"
 
 
 @dataclass(frozen=True, slots=True)

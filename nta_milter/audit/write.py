@@ -1,32 +1,98 @@
-"""Appends audit records durably; many threads share one fsync.
+"""Records events durably; many threads share one write to disk.
 
-A message is acknowledged only after its record is on disk, so records that arrive while one fsync runs
-are written together by the next.
+A message is acknowledged only after its record is on disk, so records that arrive while one write runs are
+written together by the next.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Protocol
 
+from nta_milter.audit.chain import link
 from nta_milter.audit.events import AuditRecord
-from nta_milter.errors import TemporaryError
+from nta_milter.config.model import Settings
+from nta_milter.errors import NtaMilterError, StoreUnavailable, TemporaryError
+from nta_milter.store.database import Database
+from nta_milter.store.records import Records
 
 
-class AuditWriter:
-    """The writer of one file; safe for many threads."""
+class Target(Protocol):
+    """Where records go."""
+
+    def append(self, batch: Sequence[AuditRecord]) -> None:
+        """Add records, all on disk when this returns; raises TemporaryError when they cannot be."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class FileTarget:
+    """JSON lines, appended to one file and synced."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._condition = threading.Condition()
-        self._waiting: list[tuple[bytes, Future[None]]] = []
-        self._closed = False
         try:
             self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise TemporaryError(f"cannot be opened: {error.strerror}", where=str(file)) from error
+
+    def append(self, batch: Sequence[AuditRecord]) -> None:
+        """Write the lines and sync."""
+        view = memoryview(b"".join(record.line() for record in batch))
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise TemporaryError(f"cannot be written: {error.strerror}", where=str(self.file)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class StoreTarget:
+    """The chain of one writer in the database."""
+
+    def __init__(self, database: Database, writer: str) -> None:
+        self._database = database
+        self._records = Records(database)
+        self._writer = writer
+
+    def append(self, batch: Sequence[AuditRecord]) -> None:
+        """Append to the chain in one transaction."""
+        self._records.append(self._writer, [(record.at, record.line()) for record in batch], link)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+
+def open_writer(settings: Settings, writer: str) -> AuditWriter:
+    """The writer that ``[audit]`` asks for; ``writer`` names its chain, such as ``mx.care.test:portal``.
+
+    Raises:
+        TemporaryError: the file cannot be opened.
+        ConfigurationError: there is no store.
+    """
+    if settings.audit.target == "store":
+        return AuditWriter(StoreTarget(Database(settings.store.url), writer))
+    return AuditWriter(settings.audit.file)
+
+
+class AuditWriter:
+    """Collects records of many threads for one target; a path stands for a file of JSON lines."""
+
+    def __init__(self, target: Target | Path) -> None:
+        self._target = FileTarget(target) if isinstance(target, Path) else target
+        self._condition = threading.Condition()
+        self._waiting: list[tuple[AuditRecord, Future[None]]] = []
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -35,8 +101,8 @@ class AuditWriter:
         done: Future[None] = Future()
         with self._condition:
             if self._closed:
-                raise TemporaryError("is closed", where=str(self.file))
-            self._waiting.append((record.line(), done))
+                raise TemporaryError("is closed", where="audit")
+            self._waiting.append((record, done))
             self._condition.notify()
         done.result()
 
@@ -46,7 +112,7 @@ class AuditWriter:
             self._closed = True
             self._condition.notify()
         self._thread.join()
-        os.close(self._descriptor)
+        self._target.close()
 
     def _run(self) -> None:
         while True:
@@ -56,19 +122,18 @@ class AuditWriter:
                 batch, self._waiting = self._waiting, []
                 if not batch:
                     return
-            fault = self._append(b"".join(line for line, _ in batch))
+            fault = self._append([record for record, _ in batch])
             for _, done in batch:
                 if fault is None:
                     done.set_result(None)
                 else:
                     done.set_exception(fault)
 
-    def _append(self, lines: bytes) -> TemporaryError | None:
-        view = memoryview(lines)
+    def _append(self, batch: list[AuditRecord]) -> NtaMilterError | None:
         try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            return TemporaryError(f"cannot be written: {error.strerror}", where=str(self.file))
+            self._target.append(batch)
+        except NtaMilterError as error:
+            return error
+        except Exception as error:  # the thread must live: whoever waits gets the fault  # noqa: BLE001
+            return StoreUnavailable(f"cannot be written: {error}", where="audit")
         return None

@@ -70,6 +70,12 @@ class Outgoing:
                 _add_attempt(connection, Attempt(attempt_id, found, queue_id, at))
             return found
 
+    def exists(self, message_id: str) -> bool:
+        """Whether a message of this id is stored, whatever became of it."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(messages.c.id).where(messages.c.id == message_id)).scalar()
+        return found is not None
+
     def keep(self, new: NewMessage, link: NewLink | None = None) -> None:
         """Store a message that is released at once: a reply from the portal, or a deposit in place.
 
