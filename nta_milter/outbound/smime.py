@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from nta_milter.errors import CertificateError
-from nta_milter.message.headers import Headers
+from nta_milter.message.address import address_list
+from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Entity, Message
 from nta_milter.outbound.plan import Plan, route_value
 from nta_milter.policy.marks import with_thread_mark
@@ -19,7 +20,7 @@ from nta_milter.smime.protect import protect
 from nta_milter.smime.sign import sign
 
 OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Reply-To")
-"""What may be seen from outside besides Subject and the MIME fields."""
+"""What may be seen from outside besides Subject and the MIME fields; of people the addresses alone."""
 
 INNER_FIELDS = (*OUTER_FIELDS, "Subject", "Reply-To", "Sender", "Importance", "Keywords", "Comments")
 """What travels inside; any other field, trace and signatures of before us included, ends here."""
@@ -39,11 +40,12 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
             certificates.append(found.certificate)
     rule = destinations[0].addressee.rule
     headers = secured(message, snapshot)
+    visible = outer_fields(headers)
     inner, subject = protect(
         headers.only(INNER_FIELDS),
         Entity(_mime_fields(headers), message.body),
         hide_subject=rule is None or rule.subject == "hide",
-        outside=(*OUTER_FIELDS, "Subject"),
+        outside=visible,
     )
     if plan.signer is not None:
         inner = sign(inner, plan.signer, at=at)
@@ -51,7 +53,7 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
     sealed = encrypt(inner, certificates, cipher=cipher)
     outer = Headers(
         (
-            *headers.only(OUTER_FIELDS),
+            *visible,
             *Headers().add("Subject", subject),
             *sealed.headers,
         )
@@ -64,6 +66,19 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
         sender=message.sender,
         sender_arguments=headers_only(message),
     )
+
+
+def outer_fields(headers: Headers) -> Headers:
+    """The fields that stand outside, besides Subject: a display name can tell who is treated and where."""
+    fields = []
+    for field in headers.only(OUTER_FIELDS):
+        if field.name.lower() in (b"from", b"to", b"cc"):
+            mailboxes = address_list([field.value]).mailboxes
+            addresses = ",\r\n ".join(mailbox.address for mailbox in mailboxes)
+            fields.append(HeaderField(field.name, f" {addresses or 'undisclosed-recipients:;'}".encode()))
+        else:
+            fields.append(field)
+    return Headers(tuple(fields))
 
 
 def secured(message: Message, snapshot: Snapshot) -> Headers:

@@ -9,7 +9,6 @@ gateway must not change whom DMARC has spoken of.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from nta_milter.message import headers as fields
 from nta_milter.message.address import address_list
@@ -36,15 +35,14 @@ _WRAPPERS = ("message/rfc822", "message/global")
 
 
 def protect(
-    headers: Headers, entity: Entity, *, hide_subject: bool, outside: Sequence[str] | None = None
+    headers: Headers, entity: Entity, *, hide_subject: bool, outside: Headers | None = None
 ) -> tuple[Entity, str]:
     """The entity with the message's fields inside, and the Subject to write outside.
 
     ``headers`` are the fields of the message as they are meant; those of the body (Content-*) and of its
-    way here are left aside. ``outside`` names the fields that will stand outside besides the Subject,
-    where those are not all but Comments and Keywords.
+    way here are left aside. ``outside`` are the fields as they will stand outside, besides the Subject;
+    None = all but Comments and Keywords, unchanged.
     """
-    shown = None if outside is None else {name.lower() for name in outside}
     subject = headers.first("Subject")
     outer_subject = HIDDEN_SUBJECT if hide_subject or subject is None else subject.decode("utf-8", "replace")
     inner: list[HeaderField] = []
@@ -56,8 +54,9 @@ def protect(
         inner.append(field)
         if name == "subject" and hide_subject:
             outer.append(_outer(field.name, b" " + HIDDEN_SUBJECT.encode("ascii")))
-        elif name == "subject" or (name not in _CONCEALED if shown is None else name in shown):
+        elif name == "subject" or (outside is None and name not in _CONCEALED):
             outer.append(_outer(field.name, field.raw))
+    outer.extend(_outer(field.name, field.raw) for field in outside or () if field.name.lower() != b"subject")
     if not entity.headers.all("Content-Type"):
         entity = Entity(entity.headers.add("Content-Type", "text/plain"), entity.body)
     body = [

@@ -81,6 +81,17 @@ def test_a_rule_chooses_the_cipher(alone):
     assert opened(alone, actions, fields).get_content().rstrip() == SECRET.decode().rstrip()
 
 
+def test_names_of_people_travel_inside(alone):
+    to = "Jan Jansen (oncologie) <nurse@hospital.test>, zuster@hospital.test"
+    fields = fields_to(to)
+    actions = send(alone, "nurse@hospital.test", fields, SECRET)
+    assert value(actions, fields, b"From") == [b"doctor@care.test"]
+    assert value(actions, fields, b"To") == [b"nurse@hospital.test,\n zuster@hospital.test"]
+    read = opened(alone, actions, fields)
+    assert read["To"].addresses[0].display_name == "Jan Jansen"
+    assert read["From"].addresses[0].display_name == "Dokter de Wit"
+
+
 def test_the_agreed_header_goes_with_what_is_secured(alone):
     fields = fields_to("nurse@hospital.test", "Overleg", (b"X-Agreed", b" forged"))
     actions = send(alone, "nurse@hospital.test", fields, SECRET)

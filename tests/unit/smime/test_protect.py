@@ -52,14 +52,12 @@ def test_what_stands_outside_is_named_inside():
     assert b"Subject: [...]" in outer
     assert b"From: Dokter Zorg <rsa@care.test>" in outer
     assert not any(value.startswith((b"Comments", b"MIME-Version", b"Content")) for value in outer)
-    inner, subject = protect(
-        MAIL.headers, messages.content(MAIL), hide_subject=False, outside=("From", "Date")
-    )
+    outside = Headers().add("From", "rsa@care.test")
+    inner, subject = protect(MAIL.headers, messages.content(MAIL), hide_subject=False, outside=outside)
     assert subject == "=?utf-8?q?Pati=C3=ABnt?= 42"
-    assert {value.partition(b":")[0] for value in fields(inner.headers, "HP-Outer")} == {
-        b"From",
-        b"Date",
-        b"Subject",
+    assert set(fields(inner.headers, "HP-Outer")) == {
+        b"From: rsa@care.test",
+        b"Subject: =?utf-8?q?Pati=C3=ABnt?= 42",
     }
 
 
