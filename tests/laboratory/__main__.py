@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.laboratory import scenarios
+from tests.laboratory.certificates import OpensslError
 from tests.laboratory.laboratory import CHECKOUT, Laboratory, LaboratoryError
 from tests.laboratory.namespace import NamespaceError
 
@@ -58,7 +59,7 @@ def main() -> int:
         with Laboratory(STATE / "laboratory") as laboratory:
             _write_commands(laboratory)
             return _show(laboratory) if once else _stay(laboratory)
-    except (LaboratoryError, NamespaceError) as error:
+    except (LaboratoryError, NamespaceError, OpensslError, RuntimeError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ child; nothing is ever asked outside. No privilege is needed on a high port::
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -66,7 +67,8 @@ def txt(text: str, *, piece: int = 255) -> str:
 class Dns:
     """A validating unbound with its zones; a context manager.
 
-    ``prefix`` is put before unbound's command line, to start it in a namespace for example.
+    ``prefix`` is put before the command lines of unbound and unbound-control, to run them in a namespace
+    for example, where ``directory`` may have another name: ``seen``.
     ``servers`` has its address in the form of the setting ``dns.servers``.
     """
 
@@ -78,8 +80,10 @@ class Dns:
         address: str = "127.0.0.1",
         port: int,
         prefix: Sequence[str] = (),
+        seen: Path | None = None,
     ) -> None:
         self.directory = directory
+        self.seen = seen or directory
         self.address = address
         self.port = port
         self.prefix = tuple(prefix)
@@ -104,9 +108,12 @@ class Dns:
         for name in self._zones:
             self._write(name)
         self._configure()
+        # Debian's AppArmor profile keeps /usr/sbin/unbound, and no copy of it, to files under /etc/unbound.
+        shutil.copy(shutil.which("unbound", path="/usr/sbin:/usr/bin") or "", self.directory / "unbound")
+        command = (str(self.seen / "unbound"), "-d", "-p", "-c", self._file())
         with (self.directory / "unbound.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self.prefix, "unbound", "-d", "-p", "-c", self._file()],
+                ["setpriv", "--pdeathsig", "KILL", *self.prefix, *command],
                 stdout=log,
                 stderr=log,
             )
@@ -150,14 +157,15 @@ class Dns:
 
     def control(self, *command: str) -> str:
         """Run unbound-control; raises CalledProcessError when unbound does not obey."""
-        return _output("unbound-control", "-c", self._file(), *command)
+        return _output(*self.prefix, "unbound-control", "-c", self._file(), *command)
 
     def _ready(self) -> bool:
-        status = subprocess.run(["unbound-control", "-c", self._file(), "status"], capture_output=True)
+        asked = (*self.prefix, "unbound-control", "-c", self._file(), "status")
+        status = subprocess.run(asked, capture_output=True)
         return status.returncode == 0
 
     def _file(self) -> str:
-        return str(self.directory / "unbound.conf")
+        return str(self.seen / "unbound.conf")
 
     def _parent(self, name: str) -> str | None:
         if not name:
@@ -221,13 +229,13 @@ class Dns:
             '  username: ""',
             '  chroot: ""',
             '  pidfile: ""',
-            f'  directory: "{self.directory}"',
+            f'  directory: "{self.seen}"',
             "  use-syslog: no",
             "  log-time-ascii: yes",
             "  num-threads: 1",
             "  do-not-query-localhost: no",
             "  hide-identity: yes",
-            f'  trust-anchor-file: "{self.directory / "anchor"}"',
+            f'  trust-anchor-file: "{self.seen / "anchor"}"',
             '  module-config: "validator iterator"',
             "  ede: yes",
             "  val-bogus-ttl: 1",
@@ -235,7 +243,7 @@ class Dns:
             *(f'  local-zone: "{_absolute(name)}" nodefault' for name in self._zones if name),
             "remote-control:",
             "  control-enable: yes",
-            f"  control-interface: {self.directory / 'control'}",
+            f'  control-interface: "{self.seen / "control"}"',
             "  control-use-cert: no",
         ]
         for name, zone in self._zones.items():
@@ -244,12 +252,12 @@ class Dns:
                 f'  name: "{_absolute(name)}"',
                 "  primary: 127.0.0.1@1"
                 if zone.dead
-                else f'  zonefile: "{self.directory / f"zone-{name}.signed"}"',
+                else f'  zonefile: "{self.seen / f"zone-{name}.signed"}"',
                 "  for-downstream: no",
                 "  for-upstream: yes",
                 "  fallback-enabled: no",
             ]
-        Path(self._file()).write_text("\n".join(lines) + "\n")
+        (self.directory / "unbound.conf").write_text("\n".join(lines) + "\n")
 
 
 def _absolute(name: str) -> str:

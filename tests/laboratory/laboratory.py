@@ -419,7 +419,9 @@ class Laboratory:
             login = ("-f", database, "-p", "-c", "-u", "care.test", user)
             inside.run("saslpasswd2", *login, stdin=LOGIN_PASSWORD.encode())
         shutil.chown(self.directory / "care" / "queue" / "sasl" / "sasldb2", "postfix")
-        self.dns = Dns(self.directory / "dns", zones(certificates), port=53, prefix=inside.prefix)
+        self.dns = Dns(
+            self.directory / "dns", zones(certificates), port=53, prefix=inside.prefix, seen=INSIDE / "dns"
+        )
         self.dns.start()
         for instance in self.postfix.values():
             instance.prepare()

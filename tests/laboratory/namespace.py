@@ -140,7 +140,15 @@ class Namespace:
     @property
     def prefix(self) -> tuple[str, ...]:
         """What to put before a command so that it runs inside, in the laboratory's folder."""
-        return ("nsenter", f"--target={self.process}", "--mount", "--pid", "--net", f"--wdns={INSIDE}")
+        return (
+            "nsenter",
+            f"--target={self.process}",
+            "--root",
+            "--mount",
+            "--pid",
+            "--net",
+            f"--wdns={INSIDE}",
+        )
 
     def run(
         self, *command: str | Path, stdin: bytes | None = None, check: bool = True, limit: float = 60.0

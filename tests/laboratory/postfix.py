@@ -24,6 +24,7 @@ _INSTALLED = (
     "dynamicmaps.cf",
     "dynamicmaps.cf.d",
 )
+"""What the package puts in /etc/postfix besides settings; Debian 13 keeps some of it elsewhere."""
 _RELOADED = "reload -- version"
 
 # Debian's master.cf without its listeners and pickup, which each host below gives itself.
@@ -119,6 +120,7 @@ mydestination = care.test, localhost
 alias_maps = texthash:/etc/postfix/aliases
 local_recipient_maps = proxy:unix:passwd.byname $alias_maps
 mailbox_transport = lmtp:unix:private/dovecot-lmtp
+cyrus_sasl_config_path = /etc/postfix/sasl
 message_size_limit = 60000000
 mailbox_size_limit = 0
 """
@@ -154,11 +156,11 @@ class Postfix:
         """Write the configuration and the folders; before the namespace exists."""
         etc = self.home / "etc"
         etc.mkdir(parents=True)
-        for name in _INSTALLED:
-            if (Path("/etc/postfix") / name).is_dir():
-                shutil.copytree(Path("/etc/postfix") / name, etc / name)
-            else:
-                shutil.copy(Path("/etc/postfix") / name, etc / name)
+        for installed in (Path("/etc/postfix") / name for name in _INSTALLED):
+            if installed.is_dir():
+                shutil.copytree(installed, etc / installed.name)
+            elif installed.exists():
+                shutil.copy(installed, etc)
         for folder in ("queue/private", "queue/opendkim", "queue/nta-milter", "queue/etc", "data"):
             (self.home / folder).mkdir(parents=True)
         shutil.chown(self.home / "queue/private", "postfix")
