@@ -44,7 +44,11 @@ def _register_encrypt(actions: argparse._SubParsersAction[argparse.ArgumentParse
         help="certificate of a recipient, PEM or DER; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--cipher", choices=CIPHERS, default="aes-256-cbc", help="content encryption (default: %(default)s)"
+        "--cipher",
+        choices=CIPHERS,
+        default="aes-256-cbc",
+        metavar="CIPHER",
+        help=f"content encryption: {', '.join(CIPHERS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--key-transport", choices=("oaep", "v15"), default="v15",
@@ -72,7 +76,12 @@ def _register_sign(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the key's password")
     parser.add_argument("--opaque", action="store_true", help="put the content into the signature")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, help="signature algorithm (default: the key's)")
+    parser.add_argument(
+        "--algorithm",
+        choices=ALGORITHMS,
+        metavar="NAME",
+        help=f"signature algorithm: {', '.join(ALGORITHMS)} (default: the key's)",
+    )
     parser.add_argument("--at", type=moment, metavar="MOMENT", help="signing time, ISO 8601 (default: now)")
     parser.set_defaults(run=_sign)
 

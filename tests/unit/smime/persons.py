@@ -35,7 +35,8 @@ SIGNING = tuple(kind for kind in KINDS if kind not in ("x25519", "other-rsa", "g
 
 @lru_cache
 def authority():
-    key = ec.generate_private_key(ec.SECP256R1())
+    # RSA, since node-forge writes certificates that ECDSA has signed anew, with NULL parameters
+    key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Proef-CA")])
     builder = (
         x509.CertificateBuilder()
@@ -63,8 +64,8 @@ def person(kind: str) -> PrivateKey:
         .issuer_name(issuer_certificate.subject)
         .public_key(key.public_key())
         .serial_number(1000 + list(KINDS).index(kind))
-        .not_valid_before(datetime(2026, 1, 1))
-        .not_valid_after(datetime(2027, 1, 1))
+        .not_valid_before(datetime(2020, 1, 1))
+        .not_valid_after(datetime(2046, 1, 1))
         .add_extension(x509.SubjectAlternativeName(names), False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)

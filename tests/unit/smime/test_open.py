@@ -294,7 +294,7 @@ def test_the_report_has_the_shape_that_is_documented():
                 "signer": {
                     "subject": "CN=Proefpersoon p256",
                     "emails": ["p256@care.test"],
-                    "not_after": "2027-01-01T00:00:00Z",
+                    "not_after": "2046-01-01T00:00:00Z",
                 },
                 "trust": "trusted",
                 "from_match": "person",
