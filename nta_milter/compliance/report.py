@@ -55,3 +55,39 @@ class ComplianceReport:
     hosts: tuple[HostReport, ...]
     reasons: tuple[Reason, ...]
     ttl: int
+
+
+def to_json(report: ComplianceReport) -> dict[str, object]:
+    """The object that ``check --json`` and ``explain --json`` print; its keys are documented and kept."""
+    record = report.record
+    return {
+        "domain": report.domain,
+        "status": report.status.value,
+        "secure": report.secure,
+        "record": None
+        if record is None
+        else {
+            "version": record.version,
+            "startdate": record.startdate,
+            "enddate": record.enddate,
+            "provider": record.provider,
+            "ntamx": [[preference, host] for preference, host in record.ntamx],
+        },
+        "hosts": [
+            {
+                "name": host.name,
+                "usable": host.usable,
+                "secure": host.secure,
+                "tlsa": list(host.tlsa),
+                "reasons": reasons_to_json(host.reasons),
+            }
+            for host in report.hosts
+        ],
+        "reasons": reasons_to_json(report.reasons),
+        "ttl": report.ttl,
+    }
+
+
+def reasons_to_json(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:
+    """Reasons as every JSON output of the project has them."""
+    return [{"code": reason.code, "text": reason.text} for reason in reasons]

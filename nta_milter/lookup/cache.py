@@ -32,6 +32,9 @@ class Loaded(Generic[V]):
     failed: bool = False
 
 
+Load = Callable[[K, float], Loaded[V]]
+
+
 class Held(Generic[V]):
     """A value in the cache and the moment, on the cache's clock, at which it expires."""
 
@@ -79,35 +82,39 @@ class Cache(Generic[K, V]):
         self._flights: dict[K, Future[Held[V]]] = {}
         self._hits = self._misses = self._joined = self._failures = self._evictions = self._prefetches = 0
 
-    def get(self, key: K, load: Callable[[K, float], Loaded[V]], *, least: float = 0.0) -> Held[V]:
+    def get(self, key: K, load: Load[K, V], *, least: float = 0.0) -> Held[V]:
         """The value for ``key``, loaded if it is not held for at least ``least`` more seconds.
 
         ``load`` is given the key and the ``least`` that it should ask of whatever it builds on. Threads
         that want the same key wait for one load; what it raises, they all raise.
         """
+        held = self.find(key, load, least=least)
+        if held is not None:
+            return held
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is None:
+                self._misses += 1
+                own: Future[Held[V]] = Future()
+                self._flights[key] = own
+            else:
+                self._joined += 1
+        return self._load(key, load, least, own) if flight is None else flight.result()
+
+    def find(self, key: K, load: Load[K, V], *, least: float = 0.0) -> Held[V] | None:
+        """The value for ``key`` if it is held; ``load`` is only for loading it again ahead of time."""
         now = self._clock()
         with self._lock:
             held = self._entries.get(key)
-            if held is not None and held.expires > now + least:
-                self._entries.move_to_end(key)
-                self._hits += 1
-                held._uses += 1
-                if held._refresh > now or held._uses < HOT:
-                    return held
-                held._refresh = math.inf
-                ahead = self._background
-            else:
-                flight = self._flights.get(key)
-                if flight is None:
-                    self._misses += 1
-                    own = self._flights[key] = Future()
-                else:
-                    self._joined += 1
-                held = None
-        if held is None:
-            return self._load(key, load, least, own) if flight is None else flight.result()
-        if ahead is not None:
-            ahead(lambda: self._prefetch(key, load))
+            if held is None or held.expires <= now + least:
+                return None
+            self._entries.move_to_end(key)
+            self._hits += 1
+            held._uses += 1
+            if held._refresh > now or held._uses < HOT or self._background is None:
+                return held
+            held._refresh = math.inf
+        self._background(lambda: self._prefetch(key, load))
         return held
 
     def held(self, key: K) -> Held[V] | None:
@@ -148,7 +155,7 @@ class Cache(Generic[K, V]):
                 prefetches=self._prefetches,
             )
 
-    def _prefetch(self, key: K, load: Callable[[K, float], Loaded[V]]) -> None:
+    def _prefetch(self, key: K, load: Load[K, V]) -> None:
         with self._lock:
             held = self._entries.get(key)
             if held is None or key in self._flights:
@@ -161,7 +168,7 @@ class Cache(Generic[K, V]):
     def _load(
         self,
         key: K,
-        load: Callable[[K, float], Loaded[V]],
+        load: Load[K, V],
         least: float,
         flight: Future[Held[V]],
     ) -> Held[V]:

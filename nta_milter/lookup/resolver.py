@@ -112,7 +112,8 @@ class DnsResolver:
     def query(self, name: str, rdtype: str) -> Answer:
         """Ask for the records of one type at ``name``; whatever happens becomes an Answer."""
         try:
-            labels = tuple(label.encode("ascii") for label in name.split(".") if name)
+            stripped = name.removesuffix(".")
+            labels = stripped.encode("ascii").split(b".") if stripped else []
             owner = dns.name.Name((*labels, b""))
         except (dns.exception.DNSException, UnicodeError):
             return Answer(Presence.ABSENT, False, 0, reason="no name that DNS can hold")
