@@ -316,6 +316,35 @@ class PortalSettings:
         "phone number; false = only a recipient's link opens a message that has been sent",
         default=True,
     )
+    socket: str = key(
+        "where the web server finds the pages: unix:PATH, or inet:PORT@127.0.0.1",
+        default="unix:/run/nta-portal/portal.sock",
+    )
+    proxies: tuple[IPNetwork, ...] = key(
+        "networks of web servers whose X-Forwarded-For is believed; on a unix socket it always is",
+        default=(),
+        example='["127.0.0.0/8"]',
+    )
+    support: str = key(
+        "where a recipient can ask questions, shown on every page; empty = nothing is shown",
+        default="",
+        example='"020 555 01 23, op werkdagen van 8 tot 17 uur"',
+    )
+    timezone: str = key("time zone of the moments on the pages", default="Europe/Amsterdam")
+    reply_limit: int = key(
+        "files that a recipient can send with a reply, together",
+        default=20_000_000,
+        unit="bytes",
+        minimum=0,
+        maximum=200_000_000,
+    )
+    lock_after: int = key(
+        "wrong codes in one day, wherever they come from, after which a link opens nothing for that day; "
+        "0 = never",
+        default=100,
+        minimum=0,
+        maximum=100_000,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

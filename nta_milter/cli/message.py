@@ -1,0 +1,161 @@
+"""``nta-milter message``: what became of stored messages, and taking one back."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+from datetime import UTC, datetime
+
+from nta_milter.audit.events import AuditRecord, Event
+from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
+from nta_milter.cli.stored import opened, record
+from nta_milter.errors import PermanentError
+from nta_milter.store.rows import Delivery
+from nta_milter.store.store import Store
+
+LISTED = 100
+"""Deliveries that are listed where nothing else is asked."""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``message list``, ``show`` and ``recall``."""
+    family = commands.add_parser(
+        "message",
+        help="show what became of stored messages, or take one back",
+        description="Messages that are stored: in the portal, held, or on their way. A message has "
+        "one delivery for each recipient, with an id of its own.",
+    )
+    actions = family.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="list the newest deliveries",
+        description="List the newest deliveries that fit. Exit status 1 if there are none.",
+    )
+    listing.add_argument("--sender", metavar="ADDRESS", default="", help="address in From")
+    listing.add_argument("--recipient", metavar="ADDRESS", default="", help="address of the recipient")
+    listing.add_argument(
+        "--limit", type=_limit, metavar="N", default=LISTED, help=f"most deliveries (default: {LISTED})"
+    )
+    add_config(listing)
+    add_json(listing)
+    listing.set_defaults(run=_list)
+    show = actions.add_parser(
+        "show",
+        help="show one delivery, or all of a message",
+        description="Show everything that is known of a delivery, or of all deliveries of a message; never "
+        "its content.",
+    )
+    _add_id(show)
+    show.set_defaults(run=_show)
+    recall = actions.add_parser(
+        "recall",
+        help="take a message back",
+        description="Take one delivery back, or all of a message: links end and nothing more is sent. Exit "
+        "status 1 if it was too late for each of them.",
+    )
+    _add_id(recall)
+    recall.set_defaults(run=_recall)
+
+
+def _add_id(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="id of a delivery or of a message")
+    add_config(parser)
+    add_json(parser)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
+    return int(text)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    with opened(loaded(arguments).settings) as store:
+        found = store.handover.list_deliveries(
+            sender=arguments.sender, recipient=arguments.recipient, limit=arguments.limit
+        )
+    if arguments.json:
+        print(json.dumps([_plain(delivery) for delivery in found], indent=2, ensure_ascii=False))
+    else:
+        for delivery in found:
+            at = delivery.created_at.isoformat(timespec="minutes")
+            print(
+                f"{delivery.id}\t{at}\t{delivery.state.value}\t{delivery.route}\t{delivery.author}\t"
+                f"{delivery.recipient}"
+            )
+    return 0 if found else EXIT_NO
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    with opened(loaded(arguments).settings) as store:
+        found = _found(store, arguments.id)
+    if arguments.json:
+        print(json.dumps([_plain(delivery) for delivery in found], indent=2, ensure_ascii=False))
+        return 0
+    for number, delivery in enumerate(found):
+        if number:
+            print()
+        for name, value in _plain(delivery).items():
+            print(f"{name}: {'; '.join(value) if isinstance(value, list) else value}")
+    return 0
+
+
+def _recall(arguments: argparse.Namespace) -> int:
+    settings = loaded(arguments).settings
+    with opened(settings) as store:
+        outcomes = [
+            (delivery, store.handover.recall(delivery.id)) for delivery in _found(store, arguments.id)
+        ]
+    record(settings, *(_event(delivery) for delivery, recalled in outcomes if recalled))
+    if arguments.json:
+        print(json.dumps([{"id": delivery.id, "recalled": recalled} for delivery, recalled in outcomes]))
+    else:
+        for delivery, recalled in outcomes:
+            said = "recalled" if recalled else f"too late ({delivery.state.value})"
+            print(f"{delivery.id}\t{delivery.recipient}\t{said}")
+    return 0 if any(recalled for _, recalled in outcomes) else EXIT_NO
+
+
+def _found(store: Store, name: str) -> tuple[Delivery, ...]:
+    delivery = store.handover.find(name)
+    found = (delivery,) if delivery else store.handover.list_deliveries(message_id=name, limit=100_000)
+    if not found:
+        raise PermanentError("is the id of no delivery and of no message", where=ascii(name))
+    return found
+
+
+def _plain(delivery: Delivery) -> dict[str, object]:
+    def moment(at: datetime | None) -> str | None:
+        return at.isoformat(timespec="seconds") if at else None
+
+    return {
+        "id": delivery.id,
+        "message": delivery.message_id,
+        "state": delivery.state.value,
+        "route": delivery.route,
+        "reasons": list(delivery.reasons),
+        "from": delivery.author,
+        "envelope_sender": delivery.sender,
+        "recipient": delivery.recipient,
+        "size": delivery.size,
+        "created_at": moment(delivery.created_at),
+        "expires_at": moment(delivery.expires_at),
+        "opened_at": moment(delivery.opened_at),
+        "read_at": moment(delivery.read_at),
+        "downloads": delivery.downloads,
+        "reply_to": delivery.reply_to,
+    }
+
+
+def _event(delivery: Delivery) -> AuditRecord:
+    return AuditRecord(
+        at=datetime.now(UTC),
+        event=Event.RECALLED,
+        queue_id=delivery.message_id,
+        sender=delivery.author,
+        recipients=(delivery.recipient,),
+        route=delivery.route,
+        reasons=(),
+        details={"delivery": delivery.id, "by": getpass.getuser()},
+    )

@@ -1,0 +1,1 @@
+"""The secure-download portal: the web pages on which a recipient reads and answers a message."""

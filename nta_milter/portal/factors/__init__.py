@@ -1,0 +1,1 @@
+"""How a recipient proves who he is, besides having the link."""

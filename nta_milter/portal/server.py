@@ -1,0 +1,134 @@
+"""Runs the portal: one process, on a unix socket behind a web server, or on loopback for a first start."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import re
+import signal
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+
+from nta_milter.audit.events import AuditRecord, Event
+from nta_milter.audit.write import open_writer
+from nta_milter.config.model import Settings
+from nta_milter.errors import ConfigurationError
+from nta_milter.portal.app import application
+from nta_milter.portal.language import choose
+from nta_milter.portal.reading import Reading
+from nta_milter.portal.visit import Portal
+from nta_milter.store.rows import Delivery
+from nta_milter.store.store import open_store, private_keys
+
+CONNECTIONS = 1_000
+"""Connections at the same time; more are answered with 503."""
+KEEP_ALIVE = 30
+"""Seconds that an idle connection of the web server is kept."""
+PATIENCE = 30
+"""Seconds that downloads may take to end when the portal stops."""
+
+_INET = re.compile(r"inet:(\d{1,5})@(127\.0\.0\.1|\[::1\])")
+_FIRST_INHERITED = 3  # sd_listen_fds(3)
+
+
+def serve(settings: Settings) -> int:
+    """Answer requests until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: there is no store, key or socket to be had.
+    """
+    if not settings.portal.url:
+        raise ConfigurationError("is empty: there is no portal", where="portal.url")
+    os.umask(0o007)
+    listener = listening(settings.portal.socket)
+    store = open_store(settings)
+    audit = open_writer(settings, f"{settings.milter.hostname or socket.gethostname()}:portal")
+
+    def record(event: Event, delivery: Delivery, details: Mapping[str, str]) -> None:
+        audit.write(event_about(event, delivery, details))
+
+    unnamed = choose((), "", settings.notification.language)("message.unnamed")
+    try:
+        portal = Portal(settings, store, private_keys("portal", settings), Reading(store, unnamed), record)
+        server = uvicorn.Server(_configuration(portal))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _ended)
+        server.run(sockets=[listener])
+    finally:
+        audit.close()
+        store.close()
+        listener.close()
+    return 0
+
+
+def _ended(number: int, frame: object) -> None:
+    """Newer uvicorn raises the signal that ended it once more, which must not kill us before we clean up."""
+
+
+def event_about(event: Event, delivery: Delivery, details: Mapping[str, str]) -> AuditRecord:
+    """The record of something that a recipient or sender did with a delivery."""
+    return AuditRecord(
+        at=datetime.now(UTC),
+        event=event,
+        queue_id=delivery.message_id,
+        sender=delivery.author or delivery.sender,
+        recipients=(delivery.recipient,),
+        route=delivery.route,
+        reasons=(),
+        details={"delivery": delivery.id, **details},
+    )
+
+
+def listening(where: str) -> socket.socket:
+    """The socket of ``portal.socket``, or the one that systemd hands over.
+
+    Raises:
+        ConfigurationError: it is malformed or cannot be opened.
+    """
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=_FIRST_INHERITED)
+    place = f"portal.socket {where}"
+    inet = _INET.fullmatch(where)
+    try:
+        if inet:
+            family = socket.AF_INET6 if inet[2] == "[::1]" else socket.AF_INET
+            listener = socket.socket(family)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((inet[2].strip("[]"), int(inet[1])))
+        elif where.startswith("unix:/"):
+            path = Path(where.removeprefix("unix:"))
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_socket():
+                    path.unlink()
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(path))
+            path.chmod(0o660)
+        else:
+            raise ConfigurationError("is neither unix:/PATH nor inet:PORT@127.0.0.1", where=place)
+        listener.listen(512)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"cannot be opened ({error})", where=place) from error
+    return listener
+
+
+def _configuration(portal: Portal) -> uvicorn.Config:
+    options: dict[str, object] = {
+        "http": "h11",
+        "ws": "none",
+        "loop": "asyncio",
+        "lifespan": "off",
+        "log_config": None,
+        "access_log": False,  # paths hold links
+        "server_header": False,
+        "proxy_headers": False,  # done by asgi.Protected, which knows which proxies are ours
+        "limit_concurrency": CONNECTIONS,
+        "timeout_keep_alive": KEEP_ALIVE,
+    }
+    if "timeout_graceful_shutdown" in inspect.signature(uvicorn.Config).parameters:
+        options["timeout_graceful_shutdown"] = PATIENCE
+    return uvicorn.Config(application(portal), **options)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The pages, one module each: a function takes a Visit and gives an answer."""
