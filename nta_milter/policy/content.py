@@ -61,16 +61,26 @@ def has_citizen_number(folded: bytes) -> bool:
     """Whether a citizen service number stands near a word for it."""
     if not any(stem in folded for stem in _STEMS):
         return False
-    done = 0
+    return any(
+        is_citizen_number(found[1])
+        for start, stop in _near_words(folded)
+        for found in _NUMBER.finditer(folded, start, stop)
+    )
+
+
+def _near_words(folded: bytes) -> Iterator[tuple[int, int]]:
+    """The stretches within reach of a word for the number, those that touch joined."""
+    start = stop = 0
     for word in _WORD.finditer(folded):
         if folded[max(0, word.start() - 1) : word.start()].isalpha():
             continue
-        start = max(done, word.start() - REACH)
-        stop = min(len(folded), word.end() + REACH)
-        if any(is_citizen_number(found[1]) for found in _NUMBER.finditer(folded, start, stop)):
-            return True
-        done = max(done, stop - 2 * len(_WEIGHTS))  # a number may lie across two windows
-    return False
+        if word.start() - REACH > stop:
+            if stop:
+                yield start, stop
+            start = word.start() - REACH
+        stop = word.end() + REACH
+    if stop:
+        yield start, stop
 
 
 def is_citizen_number(written: bytes) -> bool:

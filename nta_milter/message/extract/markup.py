@@ -19,7 +19,8 @@ _BREAK = re.compile(
     r"</?(?:\w{1,20}:)?(?:p|h|tab|br|cr|line-break|s|tc|tr|row|c|v|pt|si|comment|table-cell|table-row|"
     r"list-item|title|subject|creator|keywords|description|category)(?:[\s/][^<>]*)?>"
 )
-_CELL_VALUE = re.compile(r"<table:table-cell\b[^<>]*?\boffice:value=\"([^\"<>]*)\"[^<>]*>")
+_CELL = re.compile(r"<table:table-cell\b([^<>]*)>")
+_CELL_VALUE = re.compile(r'office:value="([^"]*)"')
 _LONG_NUMBER = re.compile(r"&#[0-9]{8,}")
 
 
@@ -46,8 +47,14 @@ def xml_text(text: str) -> str:
 def xml_untagged(text: str) -> str:
     """The same with its entities."""
     if "office:value=" in text:
-        text = _CELL_VALUE.sub(r" \1 ", text)
+        text = _CELL.sub(_cell_value, text)
     return _TAG.sub("", _BREAK.sub(" ", text))
+
+
+def _cell_value(cell: re.Match[str]) -> str:
+    """A number as it is, besides how the sheet shows it."""
+    value = _CELL_VALUE.search(cell[1])
+    return f" {value[1]} " if value else " "
 
 
 def unescape(text: str) -> str:

@@ -8,9 +8,7 @@ import zipfile
 from nta_milter.message.charset import decode_text
 from nta_milter.message.extract.markup import unescape, xml_text, xml_untagged
 
-_SHARED_CELL = re.compile(
-    r'<(?:\w{1,20}:)?c\b[^<>]*\bt="s"[^<>]*>\s*<(?:\w{1,20}:)?v>([0-9]{1,7})(?=<)',
-)
+_CELL = re.compile(r"<(?:\w{1,20}:)?c\b([^<>]*)>\s{0,9}<(?:\w{1,20}:)?v>([0-9]{1,7})(?=<)")
 _STRING_END = re.compile(r"</(?:\w{1,20}:)?si>")
 
 # What office programs add that holds no text of the writer: styles of printers, macros, fonts, pictures.
@@ -73,9 +71,11 @@ def text(name: str, data: bytes, shared: list[str], limit: int) -> str:
 
     def cell(found: re.Match[str]) -> str:
         nonlocal left
-        number = int(found[1])
+        if 't="s"' not in found[1]:
+            return found[0]
+        number = int(found[2])
         value = shared[number] if number < len(shared) else ""
         left -= len(value)
         return f" {value} " if left >= 0 else " "
 
-    return unescape(xml_untagged(_SHARED_CELL.sub(cell, document)))
+    return unescape(xml_untagged(_CELL.sub(cell, document)))

@@ -449,3 +449,29 @@ def test_kinds_by_bytes_type_name_and_look() -> None:
     assert kind(b"\x00", "message/partial") is Kind.UNKNOWN
     assert kind(b"\x00", "application/vnd.x+xml") is Kind.TEXT
     assert kind(b"", "application/octet-stream") is Kind.TEXT
+
+
+REPEATED = {
+    "a.html": ["<", "<a ", "<!--", "&#", "&", "</b ", "<b><", "&#9999999;"],
+    "a.rtf": ["{", "\\'e9", "\\u-1", "\\"],
+    "word/document.xml": ["<", "<w:p ", "<table:table-cell office:value= ", 'office:value=" ', "</w", "&#x"],
+    "xl/worksheets/sheet1.xml": ['<c t="s"', ' t="s"', '<c t="s"><v>0</v></c>', "<c>   "],
+}
+
+
+@pytest.mark.parametrize("name", sorted(REPEATED))
+def test_repetition_costs_no_more_than_its_length(name: str) -> None:
+    # with anything quadratic this would not end within the time of the whole suite
+    for piece in REPEATED[name]:
+        text = piece * (1_000_000 // len(piece))
+        if "/" in name:
+            members = {
+                "[Content_Types].xml": "",
+                "xl/sharedStrings.xml": "<si>x</si>" * 9,
+                name: f"<c {text}",
+            }
+            found = attached("a.docx", samples.archive(members, zipfile.ZIP_STORED))
+        else:
+            found = attached(name, f"{{\\rtf1 {text}".encode() if name == "a.rtf" else text.encode())
+        assert reasons(found) == []
+        assert found
