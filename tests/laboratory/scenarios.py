@@ -75,7 +75,7 @@ def nothing_in_clear(laboratory: Laboratory, canaries: Iterable[str]) -> int:
     outside = [(store, mail) for store, mail in laboratory.everything() if store != "care"]
     for store, mail in outside:
         seen = sightings(mail.raw, wanted)
-        require(not seen, f"{mail.recipient} at {store} can read {seen[0]}")
+        require(not seen, f"{mail.recipient} at {store} can read {', '.join(seen)}")
     return len(outside)
 
 
