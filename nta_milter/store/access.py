@@ -25,6 +25,7 @@ from nta_milter.store.rows import (
     Factor,
     Form,
     Linked,
+    MessageState,
     Session,
 )
 from nta_milter.store.schema import (
@@ -58,7 +59,9 @@ class Access:
         It only reads: to follow a link changes nothing.
         """
         statement = delivery_rows(links.c.purpose, links.c.sealed, join=links, on=_of(links)).where(
-            links.c.lookup == lookup, messages.c.expires_at > at, messages.c.worker_wrap.is_not(None)
+            links.c.lookup == lookup,
+            messages.c.expires_at > at,
+            messages.c.state == MessageState.RELEASED.value,
         )
         with self._database.reading() as connection:
             row = connection.execute(statement).first()

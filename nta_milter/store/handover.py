@@ -15,7 +15,7 @@ from nta_milter.store.access import add_submission, end_delivery
 from nta_milter.store.database import Database
 from nta_milter.store.keys import new_id
 from nta_milter.store.query import COLUMNS, delivery_of, delivery_rows, find_delivery
-from nta_milter.store.rows import RELEASE, Delivery, DeliveryState, Form, Submission
+from nta_milter.store.rows import RELEASE, Delivery, DeliveryState, Form, MessageState, Submission
 from nta_milter.store.schema import blobs, deliveries, messages, submissions
 
 
@@ -182,6 +182,11 @@ class Handover:
             add_submission(connection, delivery_id, Form.REPORT, at, status, detail)
             return True
 
+    def report(self, delivery_id: str, status: str, detail: str, at: datetime) -> None:
+        """Have the sender told something about a delivery (RFC 3463 status)."""
+        with self._database.transaction() as connection:
+            add_submission(connection, delivery_id, Form.REPORT, at, status, detail)
+
     def recall(self, delivery_id: str) -> bool:
         """Take it back: nothing opens it any more and nothing of it is sent; False when it is too late."""
         allowed = (
@@ -210,7 +215,7 @@ class Handover:
         with self._database.transaction() as connection:
             changed = connection.execute(
                 update(messages)
-                .where(messages.c.id == message_id, messages.c.worker_wrap.is_not(None))
+                .where(messages.c.id == message_id, messages.c.state == MessageState.RELEASED.value)
                 .values(expires_at=expires_at)
             )
             return bool(changed.rowcount)

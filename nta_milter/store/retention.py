@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from nta_milter.store.blobs import BlobStore
 from nta_milter.store.database import Database
@@ -50,13 +50,15 @@ class Retention:
         self._database = database
         self._blobs = store
 
-    def sweep(self, at: datetime, forget_after: timedelta) -> Swept:
-        """One round.
+    def sweep(self, at: datetime, forget_after: timedelta, *, resend: bool = True) -> Swept:
+        """One round. Without ``resend`` the worker's key is dropped once all is sent.
 
         Raises:
             StoreUnavailable: the database or a blob cannot be changed; what was done stays done.
         """
         expired = self._expire(at)
+        if not resend:
+            self._drop_worker_wraps()
         shredded = sum(self.shred(message_id, at) for message_id in self._finished())
         forgotten = self._forget(at, forget_after)
         return Swept(expired, shredded, forgotten, self._orphans(at))
@@ -74,7 +76,7 @@ class Retention:
                     messages.c.state == MessageState.RELEASED.value,
                     ~unfinished(messages.c.id),  # type: ignore[operator]
                 )
-                .values(state=MessageState.SHREDDED.value, worker_wrap=None, expires_at=at)
+                .values(state=MessageState.SHREDDED.value, worker_wrap=None, shredded_at=at)
             ).rowcount
             if not changed:
                 return False
@@ -91,7 +93,11 @@ class Retention:
 
     def _expire(self, at: datetime) -> tuple[Delivery, ...]:
         """Deliveries whose time is over: nothing opens them any more."""
-        due = (deliveries.c.state.in_(_OPEN), messages.c.expires_at <= at)
+        due = (
+            deliveries.c.state.in_(_OPEN),
+            or_(deliveries.c.state != DeliveryState.SENT.value, deliveries.c.route == "portal"),
+            messages.c.expires_at <= at,
+        )
         with self._database.transaction() as connection:
             rows = connection.execute(delivery_rows().where(*due)).all()
             found = tuple(delivery_of(row) for row in rows)
@@ -110,6 +116,20 @@ class Retention:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= at))
             connection.execute(delete(rates).where(rates.c.began_at < at - RATE_LIFETIME))
         return found
+
+    def _drop_worker_wraps(self) -> None:
+        with self._database.transaction() as connection:
+            dropped = connection.execute(
+                update(messages)
+                .where(
+                    messages.c.state == MessageState.RELEASED.value,
+                    messages.c.worker_wrap.is_not(None),
+                    ~unfinished(messages.c.id),  # type: ignore[operator]
+                )
+                .values(worker_wrap=None)
+            ).rowcount
+        if dropped:
+            self._database.checkpoint()
 
     def _finished(self) -> list[str]:
         """Messages whose content nobody needs any more."""
@@ -132,10 +152,7 @@ class Retention:
 
     def _forget(self, at: datetime, forget_after: timedelta) -> int:
         """Remove the rows of what was shredded long ago; what hangs from them goes too."""
-        old = select(messages.c.id).where(
-            messages.c.state == MessageState.SHREDDED.value,
-            messages.c.expires_at <= at - forget_after,
-        )
+        old = select(messages.c.id).where(messages.c.shredded_at <= at - forget_after)
         with self._database.transaction() as connection:
             names = list(connection.execute(old.limit(1000)).scalars())
             mine = select(deliveries.c.id).where(deliveries.c.message_id.in_(names))

@@ -97,6 +97,7 @@ class NewMessage:
     """A message to be stored; its blobs are on disk already, as (id, size of the content).
 
     ``digest`` recognises a second attempt at the same message. ``author`` is the address in From.
+    ``worker_wrap`` is None where the worker shall not open it.
     """
 
     id: str
@@ -106,7 +107,7 @@ class NewMessage:
     language: str
     created_at: datetime
     expires_at: datetime
-    worker_wrap: bytes
+    worker_wrap: bytes | None
     blobs: tuple[tuple[str, int], ...]
     deliveries: tuple[NewDelivery, ...]
     arguments: tuple[str, ...] = ()

@@ -60,10 +60,12 @@ messages = Table(
     Column("size", BigInteger, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
-    Column("worker_wrap", LargeBinary),  # the message key, sealed to the worker; NULL = shredded
+    Column("worker_wrap", LargeBinary),  # the message key, sealed to the worker
+    Column("shredded_at", Moment),
     Column("reply_to", ID),  # the delivery that a reply in the portal answers
     Index("messages_digest", "digest", "state"),
     Index("messages_expiry", "state", "expires_at"),
+    Index("messages_shredded", "shredded_at"),
 )
 
 attempts = Table(

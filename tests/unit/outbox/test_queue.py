@@ -1,0 +1,171 @@
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from nta_milter.config.model import PortalSettings
+from nta_milter.errors import StoreUnavailable
+from nta_milter.message.model import Entity, Recipient
+from nta_milter.outbox.addresses import commit_id
+from nta_milter.outbox.queue import Copy, Outbox
+from nta_milter.policy.route import Route
+from nta_milter.store.keys import Token
+from nta_milter.store.rows import Commit, Form
+from tests.unit.outbox.conftest import AT, MAIL, copies, message
+
+LEASE = timedelta(minutes=10)
+
+
+def blobs(store):
+    return list(store.blobs.listed())
+
+
+def claimed(store):
+    return store.handover.claim(AT, LEASE)
+
+
+def link_of(entity: Entity) -> Token:
+    text = bytes(entity.body).replace(b"=\r\n", b"").decode("ascii")
+    token = Token.parse(text.partition("https://veilig.care.test/m/")[2][:43])
+    assert token is not None
+    return token
+
+
+def test_what_is_prepared_goes_after_its_commit_and_is_the_same_to_the_byte(outbox, store, worker):
+    whole = message()
+    address = outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
+    assert claimed(store) == ()
+    assert store.outgoing.commit(commit_id(address), AT) is Commit.RELEASED
+    (submission,) = claimed(store)
+    assert (submission.form, submission.delivery.recipient) == (Form.COPY, "jan@citizen.test")
+    key = worker.open_worker(submission.worker_wrap, submission.delivery.message_id)
+    with store.open(submission.delivery.message_id, submission.delivery.blob_id, key) as content:
+        assert content.read() == MAIL.replace(b"Bcc: piet@citizen.test\r\n", b"")
+
+
+def test_recipients_with_one_content_share_one_blob(outbox, store):
+    whole = message(MAIL, "jan@citizen.test", "piet@citizen.test", "nurse@hospital.test")
+    some = copies(whole, Route.PORTAL, Route.PORTAL, Route.SMIME)
+    some[2] = dataclasses.replace(some[2], content=Entity(whole.headers, b"ciphertext"))
+    outbox.prepare(whole, some, "4X1", AT)
+    assert len(blobs(store)) == 2
+
+
+def test_a_retry_stores_nothing_again_and_two_commits_make_two_mails(outbox, store):
+    whole = message()
+    first = outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
+    second = outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT + timedelta(minutes=1))
+    assert first != second
+    assert len(blobs(store)) == 1
+    assert [attempt.queue_id for attempt in store.outgoing.open_attempts()] == ["4X1", "4X2"]
+    store.outgoing.commit(commit_id(first), AT)
+    assert len(claimed(store)) == 1
+    store.outgoing.commit(commit_id(second), AT)
+    assert len(claimed(store)) == 1
+
+
+def test_a_retry_that_fails_again_sends_nothing_more(outbox, store):
+    whole = message()
+    first = outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
+    second = outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT)
+    store.outgoing.abandon(commit_id(first))
+    assert store.outgoing.commit(commit_id(second), AT) is Commit.RELEASED
+    assert len(claimed(store)) == 1
+    assert store.outgoing.commit(commit_id(first), AT) is Commit.ABANDONED
+    assert claimed(store) == ()
+
+
+def test_after_the_commit_an_equal_message_is_a_new_one(outbox, store):
+    whole = message()
+    store.outgoing.commit(commit_id(outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)), AT)
+    outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT)
+    assert len(blobs(store)) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        message(MAIL.replace(b"canary-text", b"another text")),
+        message(MAIL.replace(b"canary-subject", b"another subject")),
+        message(MAIL.replace(b"<1@care.test>", b"<2@care.test>")),
+        message(MAIL.replace(b"12:00:00", b"12:00:01")),
+        message(MAIL, sender="nurse@care.test"),
+        message(MAIL, "piet@citizen.test"),
+    ],
+)
+def test_another_message_is_not_taken_for_a_retry(outbox, store, other):
+    whole = message()
+    outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
+    outbox.prepare(other, copies(other, Route.DANE), "4X2", AT)
+    assert len(blobs(store)) == 2
+
+
+def test_another_route_is_not_taken_for_a_retry(outbox, store):
+    whole = message()
+    outbox.prepare(whole, copies(whole, Route.TEMPFAIL), "4X1", AT)
+    outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT)
+    assert len(blobs(store)) == 2
+
+
+def test_a_message_id_and_date_that_postfix_made_do_not_count(outbox, store):
+    for queue_id, second in (("4X1", b"00"), ("4X2", b"59")):
+        made = MAIL.replace(b"<1@care.test>", b"<20261124120000.%b@mx.care.test>" % queue_id.encode())
+        whole = message(made.replace(b"12:00:00", b"12:00:" + second))
+        outbox.prepare(whole, copies(whole, Route.DANE), queue_id, AT)
+    assert len(blobs(store)) == 1
+
+
+def test_a_deposit_is_stored_and_its_notification_tells_nothing(outbox, store, portal):
+    whole = message()
+    deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], AT)
+    sent = bytes(deposit.notification)
+    assert b"canary" not in sent
+    assert b"piet" not in sent
+    assert (deposit.sender, deposit.sender_arguments) == (
+        f"nta-bounce+{deposit.delivery_id}@care.test",
+        "RET=HDRS",
+    )
+    token = link_of(deposit.notification)
+    linked = store.access.find_by_link(token.lookup, AT)
+    assert linked is not None
+    assert linked.delivery.recipient == "jan@citizen.test"
+    key = portal.open_link(token, linked.sealed, linked.delivery.message_id)
+    with store.open(linked.delivery.message_id, linked.delivery.blob_id, key) as content:
+        assert content.read().endswith(b"\r\n\r\ncanary-text\r\n")
+    assert claimed(store) == ()
+
+
+@pytest.mark.parametrize("resend", [True, False])
+def test_the_worker_opens_a_deposit_only_with_resend(store, settings, worker, resend):
+    wanted = dataclasses.replace(
+        settings, portal=PortalSettings(url="https://veilig.care.test", resend=resend)
+    )
+    whole = message()
+    deposit = Outbox(store, wanted).deposit(whole, copies(whole, Route.PORTAL)[0], AT)
+    found = store.access.find(deposit.delivery_id)
+    wrap = store.handover.worker_wrap(found.message_id)
+    assert (wrap is not None) is resend
+    if wrap is not None:
+        assert len(worker.open_worker(wrap, found.message_id)) == 32
+
+
+def test_a_blob_that_cannot_be_written_leaves_no_row(outbox, store, tmp_path):
+    (tmp_path / "blobs").rmdir()
+    whole = message()
+    with pytest.raises(StoreUnavailable):
+        outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
+    assert store.outgoing.open_attempts() == ()
+    assert store.handover.list_deliveries() == ()
+
+
+def test_a_large_body_in_a_mapped_buffer_is_kept_whole(outbox, store, worker):
+    body = memoryview(b"0123456789abcdef" * 100_000)
+    whole = message()
+    copy = Copy(Recipient("jan@citizen.test"), Route.SMIME, Entity(whole.headers, body), "[mx.hospital.test]")
+    store.outgoing.commit(commit_id(outbox.prepare(whole, [copy], "4X1", AT)), AT)
+    (submission,) = claimed(store)
+    assert submission.delivery.next_hop == "[mx.hospital.test]"
+    key = worker.open_worker(submission.worker_wrap, submission.delivery.message_id)
+    with store.open(submission.delivery.message_id, submission.delivery.blob_id, key) as content:
+        assert b"".join(content.pieces()).endswith(bytes(body))
+        assert content.size == submission.delivery.size
