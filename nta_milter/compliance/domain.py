@@ -11,7 +11,7 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from nta_milter.compliance.dane import examine_host
-from nta_milter.compliance.reasons import Code, reason
+from nta_milter.compliance.reasons import Code, plain, reason
 from nta_milter.compliance.record import read_records
 from nta_milter.compliance.report import Compliance, ComplianceReport, HostReport, NtaRecord, Reason
 from nta_milter.compliance.verdict import Facts, Verdict, judge, unknown
@@ -273,7 +273,7 @@ def _read_record(answer: Answer) -> tuple[NtaRecord | None, bool | None, tuple[R
 
 def _invalid(domain: str) -> ComplianceReport:
     why = reason(Code.DOMAIN_INVALID, domain)
-    return ComplianceReport(domain, Compliance.NOT_COMPLIANT, None, None, (), (why,), 0)
+    return ComplianceReport(plain(domain), Compliance.NOT_COMPLIANT, None, None, (), (why,), 0)
 
 
 def _timezone(name: str) -> tzinfo:

@@ -370,14 +370,15 @@ EXPLANATIONS: dict[Code, Explanation] = {
 
 
 def reason(code: Code, detail: str = "") -> Reason:
-    """The reason as a report carries it; ``detail`` is shortened and made safe for a log line."""
+    """The reason as a report carries it; ``detail`` may be anybody's words."""
     sentence = EXPLANATIONS[code].sentence
-    if not detail:
-        return Reason(code.value, sentence)
-    safe = "".join(letter if letter.isprintable() else "?" for letter in detail[: DETAIL_LIMIT + 1])
-    if len(safe) > DETAIL_LIMIT:
-        safe = safe[:DETAIL_LIMIT] + "…"
-    return Reason(code.value, f"{sentence}: {safe}")
+    return Reason(code.value, f"{sentence}: {plain(detail)}" if detail else sentence)
+
+
+def plain(text: str) -> str:
+    """Anybody's words, shortened and without what could disturb a log line or a terminal."""
+    safe = "".join(letter if letter.isprintable() else "?" for letter in text[:DETAIL_LIMIT])
+    return safe + "…" if len(text) > DETAIL_LIMIT else safe
 
 
 def explanation(reason: Reason) -> Explanation:
