@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nta_milter.compliance.dane import tlsa_name
-from nta_milter.compliance.reasons import Kind, explanation
+from nta_milter.compliance.reasons import Code
 from nta_milter.compliance.record import read_records
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.name import domain_name, is_host_name
@@ -47,13 +47,10 @@ def record_line(
     fields += [f"ntamx={each}" for each in ntamx]
     text = ";".join(fields)
     reading = read_records([text.encode()])
-    faults = [each.text for each in reading.reasons if explanation(each).kind is Kind.REFUSAL]
-    written = reading.record
-    if faults or written is None:
-        raise ConfigurationError("; ".join(faults), where="record")
-    # A semicolon in a value would make a field of its own, unnoticed.
-    if written.provider != (provider or None) or len(written.ntamx) != len(ntamx):
-        raise ConfigurationError("a value may not hold a semicolon, nor a host stand twice", where="record")
+    # A semicolon in a value makes a field of its own: unknown ones and doubled hosts are faults here.
+    faults = [each.text for each in reading.reasons if each.code != Code.PROVIDER_MISSING.value]
+    if faults or reading.record is None or reading.record.provider != (provider or None):
+        raise ConfigurationError("; ".join(faults) or "provider cannot be written so", where="record")
     data = text.encode()
     pieces = (data[at : at + _STRING] for at in range(0, len(data), _STRING))
     return Line(_domain(domain), "TXT", " ".join(_quoted(piece) for piece in pieces))
