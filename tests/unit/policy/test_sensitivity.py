@@ -200,3 +200,13 @@ def test_a_word_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path
 @given(st.binary(max_size=300))
 def test_any_message_is_judged(data: bytes) -> None:
     assert judged(data).value in (True, False)
+
+
+def test_openpgp_in_mime_is_neither_read_nor_unreadable() -> None:
+    mail = (
+        b'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b\r\n\r\n--b\r\n'
+        b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n--b\r\n"
+        b"Content-Type: application/octet-stream; name=encrypted.asc\r\n\r\n"
+        b"-----BEGIN PGP MESSAGE-----\r\n\r\nhF4DAAAAAAAAAAASAQdA\r\n-----END PGP MESSAGE-----\r\n--b--\r\n"
+    )
+    assert codes(mail) == []
