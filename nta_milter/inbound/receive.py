@@ -53,9 +53,9 @@ def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
     fault = _hop_fault(snapshot)
     if fault:
         return _unopened(clean, own_id, f"next hop: {fault}")
-    headers = with_thread_mark(
-        Headers((*opened.headers, *opened.entity.headers)), snapshot.settings.internal.domains[0]
-    )
+    headers = Headers((*opened.headers, *opened.entity.headers)).without(("MIME-Version",))
+    headers = headers.add("MIME-Version", "1.0")
+    headers = with_thread_mark(headers, snapshot.settings.internal.domains[0])
     outcome = Outcome(
         headers=headers.add(RESULT_HEADER, f"{own_id}; {mark}").add(ROUTE_HEADER, INSIDE),
         body=opened.entity.body,

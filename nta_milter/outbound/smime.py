@@ -48,13 +48,13 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
         outside=visible,
     )
     if plan.signer is not None:
-        inner = sign(inner, plan.signer, at=at)
+        inner = sign(inner, plan.signer, at=at, enclosed=True)
     cipher = (rule.cipher if rule else "") or snapshot.settings.smime.cipher
     sealed = encrypt(inner, certificates, cipher=cipher)
     outer = Headers(
         (
             *visible,
-            *Headers().add("Subject", subject),
+            *Headers().add("Subject", subject).add("MIME-Version", "1.0"),
             *sealed.headers,
         )
     )

@@ -45,6 +45,13 @@ def prepare(entity: Entity) -> tuple[Entity, bool]:
     return Entity(headers, body), robust_head and is_robust(body)
 
 
+def is_canonical(data: Buffer) -> bool:
+    """Whether every line ends in CRLF and nothing else does, without NUL (RFC 8551 section 3.1.1)."""
+    content = bytes(data)
+    pairs = content.count(b"\r\n")
+    return content.count(b"\n") == pairs == content.count(b"\r") and b"\0" not in content
+
+
 def is_robust(data: Buffer) -> bool:
     """Whether no relay has a reason to change these lines."""
     view = memoryview(data)

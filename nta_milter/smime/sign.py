@@ -27,7 +27,7 @@ from nta_milter.smime.algorithm import (
 from nta_milter.smime.certificate import Certificate
 from nta_milter.smime.encrypt import pkcs7_headers
 from nta_milter.smime.keystore import PrivateKey
-from nta_milter.smime.prepare import prepare
+from nta_milter.smime.prepare import is_canonical, prepare
 from nta_milter.smime.signed import (
     CONTENT_TYPE,
     MESSAGE_DIGEST,
@@ -65,19 +65,22 @@ def sign(
     *,
     at: datetime,
     opaque: bool = False,
+    enclosed: bool = False,
     algorithm: SignatureAlgorithm | None = None,
 ) -> Entity:
     """The entity with a signature: multipart/signed, or application/pkcs7-mime where ``opaque``.
 
     What is signed is the entity after 7-bit preparation (RFC 8551 section 3.1), so that relays have no
     reason to change it; where that cannot be had (an attached signed message with 8-bit lines), the
-    signature is opaque. ``algorithm`` defaults to the key's own: RSASSA-PKCS1-v1_5 for RSA, ECDSA, Ed25519.
+    signature is opaque. ``enclosed`` says that the result will be encrypted, where no relay sees it: then
+    lines in canonical form are signed as they are. ``algorithm`` defaults to the key's own:
+    RSASSA-PKCS1-v1_5 for RSA, ECDSA, Ed25519.
 
     Raises:
         CertificateError: the key cannot sign, or not by this algorithm.
     """
     chosen = _choose(signer, algorithm)
-    prepared, robust = prepare(entity)
+    prepared, robust = (entity, True) if enclosed and is_canonical(entity.body) else prepare(entity)
     head = b"%b\r\n" % bytes(prepared.headers)
     digest = chosen.digest.new(head)
     digest.update(prepared.body)

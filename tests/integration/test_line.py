@@ -320,6 +320,9 @@ def test_what_arrives_for_the_doctor_is_opened_verified_and_marked(alone):
     actions = receive(alone, ["doctor@care.test"], fields, body)
     assert actions.verdict == "a", alone.log
     assert b"alles goed" in actions.body
+    after = [(name.lower(), value.strip()) for name, value in actions.headers(fields)]
+    assert after.count((b"mime-version", b"1.0")) == 1
+    assert (b"content-type", b"text/plain; charset=utf-8") in after
     (result,) = results(actions, fields)
     assert result.startswith(b" nta.mx.care.test; smime=pass ")
     assert b"body.smime-identifier=nurse@hospital.test" in result
@@ -393,6 +396,7 @@ def test_a_large_sensitive_message_is_encrypted_whole(alone):
     body = BSN + b"\r\n" + (b"x" * 76 + b"\r\n") * 30_000
     actions = send(alone, ["nurse@hospital.test"], TEXT, body)
     _, inner = decrypted(alone, actions, TEXT)
+    assert body in inner
     assert content(alone, inner).get_payload(decode=True) == body
 
 

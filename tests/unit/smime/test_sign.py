@@ -137,3 +137,19 @@ def test_an_attached_signed_message_with_fragile_lines_is_signed_opaquely():
     layers = opened(message).layers
     assert layers[0].status == "good"
     assert layers[1].status == "bad"
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        (b"caf\xc3\xa9 \r\nFrom me\r\n" + b"x" * 2000 + b"\r\n", True),
+        (b"lone \n line feed\r\n", False),
+        (b"lone \r return\r\n", False),
+        (b"nul \0\r\n", False),
+    ],
+)
+def test_what_will_be_encrypted_is_signed_as_it_is_when_its_lines_are_canonical(lines, kept):
+    entity = parse(b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + lines)
+    result = sign(entity, person("rsa"), at=NOW, enclosed=True)
+    assert (lines in bytes(result)) is kept
+    assert opened(around(mail("rsa@care.test"), result)).signature == "good"
