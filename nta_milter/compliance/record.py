@@ -56,6 +56,7 @@ def _read(text: bytes, version: str) -> Reading:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
         return Reading(None, (reason(Code.RECORD_NOT_TEXT, f"byte {error.start + 1}"),))
+    decoded = decoded.replace("\t", " ")
     if not decoded.isprintable():
         return Reading(None, (reason(Code.RECORD_NOT_TEXT),))
     return VERSIONS[version](split(decoded))

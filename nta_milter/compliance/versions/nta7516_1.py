@@ -17,7 +17,7 @@ REASON_LIMIT = 10
 """Faults, and remarks, that are named of one record: a hostile one could be made of nothing else."""
 
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
-_NTAMX = re.compile(r"([0-9]{1,5})[ \t]+(\S+)")
+_NTAMX = re.compile(r"([0-9]{1,5}) +(\S+)")
 
 
 def read(fields: tuple[Field, ...]) -> Reading:
@@ -73,7 +73,8 @@ def _ntamx(field: Field) -> tuple[int, str] | Reason:
         shown = field.key if field.value is None else f"{field.key}={field.value}"
         return reason(Code.NTAMX_MALFORMED, shown)
     host = found[2].lower()
-    if not is_host_name(host):
+    # Some letters outside ASCII have a lower case inside it.
+    if not found[2].isascii() or not is_host_name(host):
         return reason(Code.NTAMX_HOST_INVALID, found[2])
     return int(found[1]), host
 
