@@ -14,7 +14,6 @@ from nta_milter.portal.forms import Upload
 from nta_milter.portal.render.content import Content
 from nta_milter.portal.render.names import distinct, file_name, lines
 
-_POLICY = email.policy.SMTP.clone(utf8=True, max_line_length=78)
 _REPLIES = ("re:", "antw:", "aw:")
 _SUBJECT_LENGTH = 250
 
@@ -41,7 +40,8 @@ def reply(
     Addresses are those of the store and not of the form; nothing of the form reaches a header field but the
     names of files, made safe.
     """
-    mail = EmailMessage(_POLICY)
+    # only an address that is not ASCII needs SMTPUTF8 (RFC 6531)
+    mail = EmailMessage(email.policy.SMTP.clone(utf8=not (author + recipient).isascii()))
     mail["From"] = _address(author)
     mail["To"] = _address(recipient)
     mail["Subject"] = subject

@@ -37,6 +37,7 @@ def show(visit: Visit) -> Response:
         token=opened.form_token,
         content=content,
         framed=framed,
+        height=_height(content),
         switchable=content.has_html and markup.available,
         html_lost=content.has_html and not markup.available,
         text=text,
@@ -78,6 +79,12 @@ def plain_text(visit: Visit, opened: Opened, content: Content) -> tuple[str, boo
         texts.append(lines(text_of(text) if body.html else text).strip("\n"))
         shortened |= cut
     return "\n\n".join(text for text in texts if text.strip()), shortened
+
+
+def _height(content: Content) -> str:
+    """How tall the frame is, by how much there is to read: it cannot measure itself without a script."""
+    size = sum(forms[0].place.size // (4 if forms[0].html else 1) for forms in content.bodies)
+    return "short" if size < 700 else "middle" if size < 2_000 else "tall"
 
 
 def _rich(visit: Visit, opened: Opened, forms: tuple[Body, ...]) -> str:
