@@ -60,7 +60,9 @@ def judge(facts: Facts, at: datetime, timezone: tzinfo) -> Verdict:
             since = end
         else:
             since, until = begin, end
-    if facts.hosts and not any(host.usable for host in facts.hosts):
+    # Without a usable host nothing is compliant, also if nothing else says why.
+    silent = all(explanation(each).kind is Kind.REMARK for each in reasons)
+    if (facts.hosts or silent) and not any(host.usable for host in facts.hosts):
         code = Code.HOSTS_UNUSABLE if facts.hosts_known else Code.HOSTS_UNKNOWN
         reasons += (reason(code, ", ".join(host.name for host in facts.hosts)),)
     kinds = {explanation(each).kind for each in reasons}
