@@ -7,11 +7,13 @@ this package is written once.
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 from OpenSSL import crypto
 
 try:
@@ -71,3 +73,14 @@ def load_crl(der: bytes) -> Any:
         return crypto.load_crl(crypto.FILETYPE_ASN1, der)
     except crypto.Error as error:
         raise ValueError("not a certificate revocation list") from error
+
+
+def load_pkcs12(data: bytes, password: bytes) -> tuple[Any, Any, list[Any]]:
+    """One key, its certificate and the others of a PKCS#12 file, as cryptography reads it.
+
+    Newer versions warn on standard error about a file in BER, which is what PKCS#12 may be (RFC 7292).
+    Raises one of :data:`PARSE_ERRORS`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pkcs12.load_key_and_certificates(data, password)

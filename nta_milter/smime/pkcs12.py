@@ -18,11 +18,10 @@ from cryptography.hazmat.primitives import padding, serialization
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
-from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
 from nta_milter.errors import KeyStoreError
 from nta_milter.smime.certificate import Certificate
-from nta_milter.smime.compatibility import PARSE_ERRORS, triple_des
+from nta_milter.smime.compatibility import PARSE_ERRORS, load_pkcs12, triple_des
 
 SIZE_LIMIT = 1_048_576
 """Largest file that is read, in bytes."""
@@ -35,6 +34,8 @@ BAG_LIMIT, NESTING_LIMIT = 1000, 4
 _ENCRYPTION_KEY, _IV, _MAC_KEY = 1, 2, 3
 _DIGESTS = {"sha1": 64, "sha224": 64, "sha256": 64, "sha384": 128, "sha512": 128}
 _TRIPLE_DES_LENGTHS = {"pkcs12_sha1_tripledes_3key": 24, "pkcs12_sha1_tripledes_2key": 16}
+
+_WRITE_ANEW = "write it anew: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW"
 
 
 class WrongPassword(KeyStoreError):
@@ -90,14 +91,14 @@ def _read(data: bytes, password: bytes) -> Contents:
     spelling = _check_mac(pfx["mac_data"], safe, password)
     found_keys: list[bytes] = []
     certificates: list[Certificate] = []
-    old_cipher = False
+    old_keys = old_certificates = 0
     for index, info in enumerate(asn1.AuthenticatedSafe.load(safe)):
         if index >= BAG_LIMIT:
             raise KeyStoreError("the file has too many parts")
         try:
             bags = list(_bags(_safe_contents(info, password, spelling)))
         except _OldCipher:
-            old_cipher = True
+            old_certificates += 1
             continue
         for bag in bags:
             kind, value = bag["bag_id"].native, bag["bag_value"]
@@ -107,13 +108,17 @@ def _read(data: bytes, password: bytes) -> Contents:
                 try:
                     found_keys.append(_decrypt_key(value, password, spelling))
                 except _OldCipher:
-                    old_cipher = True
+                    old_keys += 1
             elif kind == "cert_bag" and value["cert_id"].native == "x509":
                 certificates.append(Certificate.from_der(bytes(value["cert_value"])))
-    if old_cipher:
+    if old_keys or old_certificates:
         more = _read_old(data, password)
-        found_keys += more.keys
         certificates += more.certificates
+        # Keys in an unreadable part are counted with its certificates: cryptography gives one at most.
+        if old_keys or not found_keys:
+            found_keys += more.keys
+        if old_keys > 1:
+            raise KeyStoreError(f"several private keys are encrypted with RC2 or RC4; {_WRITE_ANEW}")
     return Contents(tuple(dict.fromkeys(found_keys)), tuple(dict.fromkeys(certificates)))
 
 
@@ -277,12 +282,9 @@ def _bmp(password: bytes) -> bytes:
 def _read_old(data: bytes, password: bytes) -> Contents:
     """What cryptography's reader (OpenSSL with its legacy provider) makes of a file with RC2 or RC4."""
     try:
-        key, certificate, more = load_key_and_certificates(data, password)
+        key, certificate, more = load_pkcs12(data, password)
     except PARSE_ERRORS as error:
-        raise KeyStoreError(
-            "encrypted with RC2 or RC4 and not readable here; write it anew with: openssl pkcs12 -legacy"
-            " -in OLD -nodes | openssl pkcs12 -export -out NEW"
-        ) from error
+        raise KeyStoreError(f"encrypted with RC2 or RC4 and not readable here; {_WRITE_ANEW}") from error
     found = [certificate, *more] if certificate else more
     der = serialization.Encoding.DER
     plain = serialization.NoEncryption()

@@ -121,11 +121,11 @@ class Pki:
     def pkcs12(
         self, name: str, holder: Holder, password: str, *options: object, chain: tuple[Holder, ...] = ()
     ) -> Path:
-        more = self.folder / f"{name}.chain"
-        more.write_bytes(b"".join(item.pem.read_bytes() for item in chain))
+        together = self.folder / f"{name}.all"
+        together.write_bytes(b"".join(item.pem.read_bytes() for item in (holder, *chain)))
         file = self.folder / f"{name}.p12"
         openssl(
-            "pkcs12", "-export", "-inkey", holder.key, "-in", holder.pem, "-certfile", more, "-out", file,
+            "pkcs12", "-export", "-inkey", holder.key, "-in", together, "-out", file,
             "-passout", f"pass:{password}", *options,
         )  # fmt: skip
         return file
