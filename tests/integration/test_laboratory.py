@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -44,18 +43,19 @@ def listening() -> list[str]:
     return sorted(sockets)
 
 
-def processes_in(folder: Path) -> list[str]:
-    """The command lines of the processes that have a file of the folder open, or are named after it."""
+def space_of(laboratory: Laboratory) -> str:
+    """The process namespace of a laboratory."""
+    return str(Path(f"/proc/{laboratory.namespace.process}/ns/pid").readlink())
+
+
+def processes_in(space: str) -> list[str]:
+    """The command lines of the processes in a process namespace."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            mounts = (process / "mountinfo").read_text()
-        except OSError:
-            continue
-        if str(folder) in command or f"{folder} /run/laboratory" in mounts:
-            found.append(command)
-    return found
+        with contextlib.suppress(OSError):
+            if str((process / "ns" / "pid").readlink()) == space:
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return [command for command in found if command]  # a zombie has none
 
 
 def mail_through(laboratory: Laboratory) -> None:
@@ -70,12 +70,13 @@ def test_the_machine_is_as_before_and_another_laboratory_does_not_collide(
     before, sockets = digest_of_the_machine(), listening()
     noop = (sys.executable, "-m", "tests.laboratory.noop")
     with Laboratory(tmp_path / "second", milter=noop) as second:
+        space = space_of(second)
         mail_through(second)
         mail_through(laboratory)
         assert len(second.everything()) == len(laboratory.everything()) == 1
-        assert processes_in(tmp_path / "second")
+        assert len(processes_in(space)) > 10
         assert listening() == sockets
-    assert processes_in(tmp_path / "second") == []
+    assert processes_in(space) == []
     assert digest_of_the_machine() == before
     assert listening() == sockets
 
@@ -84,19 +85,21 @@ def test_nothing_is_left_when_its_owner_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from tests.laboratory import Laboratory\n"
         "laboratory = Laboratory(Path(sys.argv[1]), milter=None); laboratory.start()\n"
-        "print('ready', flush=True); time.sleep(600)\n"
+        "print(Path(f'/proc/{laboratory.namespace.process}/ns/pid').readlink(), flush=True)\n"
+        "time.sleep(600)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "lost")], cwd=CHECKOUT, stdout=subprocess.PIPE
     ) as owner:
         assert owner.stdout
-        assert owner.stdout.readline() == b"ready\n"
-        assert len(processes_in(tmp_path / "lost")) > 10
-        os.kill(owner.pid, signal.SIGKILL)
+        space = owner.stdout.readline().decode().strip()
+        running = len(processes_in(space))
+        owner.kill()
+    assert running > 10
     until = time.monotonic() + 10
-    while processes_in(tmp_path / "lost") and time.monotonic() < until:
+    while processes_in(space) and time.monotonic() < until:
         time.sleep(0.05)
-    assert processes_in(tmp_path / "lost") == []
+    assert processes_in(space) == []
 
 
 def test_nothing_outside_can_be_reached(laboratory: Laboratory) -> None:
