@@ -245,7 +245,7 @@ def _from_der(data: bytes) -> Certificate:
     try:
         return _parse(data)
     except PARSE_ERRORS as error:
-        raise CertificateError(f"not a certificate that we can read ({_brief(error)})") from error
+        raise CertificateError(f"not a certificate that we can read ({first_line(error)})") from error
 
 
 def _parse(data: bytes) -> Certificate:
@@ -401,7 +401,7 @@ def _escape(text: str) -> str:
     return "\\" + escaped if escaped.startswith((" ", "#")) else escaped
 
 
-def _brief(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of a library's message, without the multi-line context that asn1crypto adds."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

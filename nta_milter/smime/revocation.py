@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asn1crypto import pem
+from asn1crypto import crl, pem, x509
 from OpenSSL import crypto
 
 from nta_milter.errors import KeyStoreError
+from nta_milter.smime.certificate import Certificate, first_line
 from nta_milter.smime.compatibility import PARSE_ERRORS, load_crl
 
 SUFFIXES = (".crl", ".pem", ".der")
@@ -19,10 +21,10 @@ SIZE_LIMIT = 67_108_864
 
 @dataclass(frozen=True)
 class RevocationLists:
-    """The lists that could be read, and in ``problems`` a sentence about each that could not."""
+    """The lists that could be read, by issuer, and in ``problems`` a sentence about each that could not."""
 
     problems: tuple[str, ...] = ()
-    _lists: tuple[Any, ...] = field(default=(), repr=False)
+    _lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, folder: Path) -> RevocationLists:
@@ -32,7 +34,7 @@ class RevocationLists:
         Raises KeyStoreError when the folder itself cannot be read.
         """
         problems = []
-        lists = []
+        lists: dict[str, tuple[Any, ...]] = {}
         try:
             files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
         except OSError as error:
@@ -41,20 +43,32 @@ class RevocationLists:
             try:
                 if file.stat().st_size > SIZE_LIMIT:
                     raise ValueError(f"more than {SIZE_LIMIT} bytes")
-                lists += [load_crl(der) for der in _ders(file.read_bytes())]
+                for der in _ders(file.read_bytes()):
+                    issuer = _name(crl.CertificateList.load(der, strict=True)["tbs_cert_list"]["issuer"])
+                    lists[issuer] = (*lists.get(issuer, ()), load_crl(der))
             except OSError as error:
                 problems.append(f"{file}: cannot be read ({error.strerror})")
             except PARSE_ERRORS as error:
-                problems.append(f"{file}: not a certificate revocation list ({error})")
-        return cls(tuple(problems), tuple(lists))
+                problems.append(f"{file}: not a certificate revocation list ({first_line(error)})")
+        return cls(tuple(problems), lists)
 
     def __len__(self) -> int:
-        return len(self._lists)
+        return sum(len(lists) for lists in self._lists.values())
 
-    def add_to(self, store: crypto.X509Store) -> None:
-        """Give every list to an OpenSSL store."""
-        for item in self._lists:
+    def add_to(self, store: crypto.X509Store, certificate: Certificate) -> None:
+        """Give an OpenSSL store the lists of a certificate's issuer, and no more: they may be large."""
+        try:
+            issuer = _name(x509.Name.load(certificate.issuer))
+        except PARSE_ERRORS:
+            return
+        for item in self._lists.get(issuer, ()):
             store.add_crl(item)
+
+
+def _name(name: Any) -> str:
+    """A name such that equal ones are equal (RFC 5280 section 7.1)."""
+    hashable: str = name.hashable
+    return hashable
 
 
 def _ders(data: bytes) -> list[bytes]:

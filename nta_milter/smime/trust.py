@@ -153,8 +153,8 @@ class Trust:
     ) -> tuple[Certificate, ...] | _Failure:
         try:
             target = _to_openssl(certificate)
-            others = [_to_openssl(other) for other in helping]
-            store = self._new_store(at, lists)
+            others = [item for item in map(_to_openssl_or_none, helping) if item is not None]
+            store = self._new_store(certificate, at, lists)
             chain = crypto.X509StoreContext(store, target, others).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, message = error.errors[:3]
@@ -168,7 +168,9 @@ class Trust:
             return _Failure(0, "an issuer's certificate cannot be read")
         return tuple(item for item in found if item is not None)
 
-    def _new_store(self, at: datetime, lists: RevocationLists | None) -> crypto.X509Store:
+    def _new_store(
+        self, certificate: Certificate, at: datetime, lists: RevocationLists | None
+    ) -> crypto.X509Store:
         """A store for one verification: OpenSSL keeps the first time that a store is given for ever."""
         store = crypto.X509Store()
         for anchor in self._openssl_anchors:
@@ -176,7 +178,7 @@ class Trust:
         flags = crypto.X509StoreFlags.PARTIAL_CHAIN
         if lists is not None:
             flags |= crypto.X509StoreFlags.CRL_CHECK
-            lists.add_to(store)
+            lists.add_to(store, certificate)
         store.set_flags(flags)
         store.set_time(at.astimezone(UTC))
         return store
@@ -228,6 +230,14 @@ def _to_openssl_anchor(anchor: Certificate) -> crypto.X509:
         return _to_openssl(anchor)
     except crypto.Error as error:
         raise KeyStoreError(f"the trust anchor {anchor.subject} is not readable by OpenSSL") from error
+
+
+def _to_openssl_or_none(certificate: Certificate) -> crypto.X509 | None:
+    """One bad certificate among those that a message brings must not spoil the path over the others."""
+    try:
+        return _to_openssl(certificate)
+    except crypto.Error:
+        return None
 
 
 def _to_certificate(certificate: Any) -> Certificate | None:
