@@ -160,6 +160,24 @@ def test_mail_that_stays_inside_cannot_reach_somebody_outside(plumbing: Plumbing
     assert plumbing.mailbox("mx.citizen", JAN) == []
 
 
+@pytest.mark.parametrize("way", ["submission", "inbound", "ntamx", "sendmail"])
+def test_mail_that_stays_inside_is_not_turned_outside_by_virtual_aliases(
+    plumbing: Plumbing, way: str
+) -> None:
+    table = f"inline:{{ {{ {DOCTOR} = {JAN} }} }}"
+    plumbing.postfix["care"].set(virtual_alias_maps=f"regexp:/etc/postfix/nta_keep, {table}")
+    plumbing.order(route="inside")
+    if way == "sendmail":
+        plumbing.sendmail("-f", "secretary@care.test", DOCTOR, message=message(DOCTOR))
+    else:
+        login = DOCTOR if way == "submission" else None
+        assert plumbing.send(login, "secretary@care.test", [DOCTOR], message(DOCTOR), listener=way).accepted
+    plumbing.wait_for(lambda: plumbing.everything(), "a mail or a report")
+    plumbing.settle()
+    assert [store for store, _ in plumbing.everything()] == ["care"]
+    nothing_in_clear_outside(plumbing)
+
+
 @pytest.mark.parametrize("parameter", ["always_bcc", "sender_bcc_maps", "recipient_bcc_maps"])
 @pytest.mark.parametrize("way", ["submission", "inbound", "ntamx", "sendmail", "requeue"])
 def test_nobody_is_added_by_blind_copies(plumbing: Plumbing, parameter: str, way: str) -> None:
