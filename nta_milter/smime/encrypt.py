@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
@@ -28,6 +29,7 @@ TAG_LENGTH = 16
 NONCE_LENGTH = 12
 BLOCK = 16
 
+_VERSION_0, _VERSION_2 = tlv.integer(0), tlv.integer(2)
 _DATA = tlv.object_identifier(algorithm.DATA)
 
 
@@ -78,12 +80,18 @@ def identifier(certificate: Certificate, identify_by: Literal["issuer", "key"], 
         CertificateError: the certificate has no subject key identifier.
     """
     if identify_by == "issuer":
-        return tlv.sequence(certificate.issuer, tlv.integer(certificate.serial))
+        return issuer_and_serial(certificate.issuer, certificate.serial)
     if certificate.subject_key_identifier is None:
         raise CertificateError("no subject key identifier", where=certificate.subject)
     if tag & tlv.CONSTRUCTED:
         return tlv.tlv(tag, tlv.octet_string(certificate.subject_key_identifier))
     return tlv.tlv(tag, certificate.subject_key_identifier)
+
+
+@lru_cache(maxsize=4096)
+def issuer_and_serial(issuer: bytes, serial: int) -> bytes:
+    """An IssuerAndSerialNumber (RFC 5652 section 10.2.4)."""
+    return tlv.sequence(issuer, tlv.integer(serial))
 
 
 def _recipient_infos(
@@ -116,12 +124,20 @@ def _recipient_infos(
     return tlv.set_of(infos), simple
 
 
+@lru_cache(maxsize=16)
+def _algorithm_around(chosen: Cipher) -> tuple[bytes, bytes]:
+    """What stands before and behind the vector in a contentEncryptionAlgorithm."""
+    vector = bytes(NONCE_LENGTH if chosen.authenticated else BLOCK)
+    parameters = tlv.octet_string(vector)
+    if chosen.authenticated:  # RFC 5084 section 3.2: an absent tag length would mean 12
+        parameters = tlv.sequence(parameters, tlv.integer(TAG_LENGTH))
+    before, _, behind = encode_algorithm(chosen.oid, parameters).partition(vector)
+    return before, behind
+
+
 def _content_algorithm(chosen: Cipher, vector: bytes) -> bytes:
-    if chosen.authenticated:
-        return encode_algorithm(
-            chosen.oid, tlv.sequence(tlv.octet_string(vector), tlv.integer(TAG_LENGTH))
-        )  # RFC 5084 section 3.2: an absent length would mean 12
-    return encode_algorithm(chosen.oid, tlv.octet_string(vector))
+    before, behind = _algorithm_around(chosen)
+    return before + vector + behind
 
 
 def _write(
@@ -166,7 +182,7 @@ def _shell(
     content = tlv.header(tlv.context(0, constructed=False), size)
     inside = _DATA + content_algorithm + content
     inside = tlv.header(tlv.SEQUENCE, len(inside) + size) + inside
-    version = tlv.integer(0 if chosen.authenticated or simple else 2)
+    version = _VERSION_0 if chosen.authenticated or simple else _VERSION_2
     inside = version + infos + inside
     after = size + tail
     inside = tlv.header(tlv.SEQUENCE, len(inside) + after) + inside
@@ -181,6 +197,7 @@ def _headers(kind: str) -> Headers:
     return pkcs7_headers("application/pkcs7-mime", kind, "smime.p7m")
 
 
+@lru_cache(maxsize=16)
 def pkcs7_headers(content_type: str, kind: str, name: str) -> Headers:
     """The MIME header fields of a CMS body part (RFC 8551 section 3.2)."""
     smime_type = f" smime-type={kind};" if kind else ""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Callable
 
 from nta_milter.message import mime
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Buffer, Entity
 from nta_milter.message.transfer import decode
-from nta_milter.smime.transfer import encode_lines
+from nta_milter.smime import lines
+from nta_milter.smime.transfer import encode_lines, is_base64
 
 PART_LIMIT = 1_000
 DEPTH_LIMIT = 50
@@ -36,7 +38,7 @@ def prepare(entity: Entity) -> tuple[Entity, bool]:
     Raises:
         LimitExceeded: more parts than we work on.
     """
-    headers = _stripped(entity.headers)
+    headers = stripped(entity.headers)
     robust_head = is_robust(bytes(headers))
     if is_robust(entity.body):
         return Entity(headers, entity.body), robust_head
@@ -47,26 +49,46 @@ def prepare(entity: Entity) -> tuple[Entity, bool]:
 
 def is_canonical(data: Buffer) -> bool:
     """Whether every line ends in CRLF and nothing else does, without NUL (RFC 8551 section 3.1.1)."""
-    content = bytes(data)
-    pairs = content.count(b"\r\n")
-    return content.count(b"\n") == pairs == content.count(b"\r") and b"\0" not in content
+    return _all_lines(data, _canonical)
 
 
 def is_robust(data: Buffer) -> bool:
     """Whether no relay has a reason to change these lines."""
+    return _all_lines(
+        data, lambda lines: lines.isascii() and _short_lines(lines) and not _fragile(lines), LINE_LIMIT
+    )
+
+
+def _all_lines(data: Buffer, fit: Callable[[bytes], bool], limit: int = _WINDOW) -> bool:
+    """Whether ``fit`` says so of every group of whole lines; no line may be longer than ``limit``.
+
+    Attachments are base64 in lines of 76: what is that for sure needs no closer look.
+    """
     view = memoryview(data)
+    mover = lines.borrow() if len(view) > 2 * lines.BROKEN else None
     at = 0
-    while at < len(view):
+    fitting = True
+    while fitting and at < len(view):
+        block = view[at : at + lines.BROKEN]
+        if mover is not None and mover.drop_line_ends(block) and is_base64(mover.packed):
+            at += lines.BROKEN
+            continue
         window = bytes(view[at : at + _WINDOW])
-        if len(window) == _WINDOW:  # end behind a line, so that no line is cut
-            cut = window.rfind(b"\n", _WINDOW - LINE_LIMIT - 2)
-            if cut < 0:
-                return False
-            window = window[: cut + 1]
-        if not window.isascii() or not _short_lines(window) or _fragile(window):
-            return False
+        if len(window) == _WINDOW:  # end behind a line, so that none is looked at in halves
+            end = window.rfind(b"\n", max(0, _WINDOW - limit - 2)) + 1
+            if not end and limit < _WINDOW:
+                fitting = False
+            window = window[:end] if end else window
+        fitting = fitting and fit(window)
         at += len(window)
-    return True
+    if mover is not None:
+        lines.give_back(mover)
+    return fitting
+
+
+def _canonical(window: bytes) -> bool:
+    pairs = window.count(b"\r\n")
+    return window.count(b"\n") == pairs == window.count(b"\r") and b"\0" not in window
 
 
 def _short_lines(window: bytes) -> bool:
@@ -85,7 +107,7 @@ def _fragile(window: bytes) -> bool:
     return _FRAGILE.search(window) is not None
 
 
-def _recode(part: mime.Part, body: Buffer) -> tuple[Headers, bytes]:
+def _recode(part: mime.Part, body: Buffer) -> tuple[Headers, Buffer]:
     """Header fields and body of a part, its leaves recoded where they must be."""
     raw = part.raw(body)
     if part.content_type in ("multipart/signed", "multipart/encrypted") or is_robust(raw):
@@ -109,7 +131,7 @@ def _rebuilt(part: mime.Part, body: Buffer) -> bytes:
     for child in part.children:
         start = child.start if child.header_start is None else child.header_start
         headers, content = _recode(child, body)
-        pieces += (view[at:start], bytes(_stripped(headers)), b"\r\n", content)
+        pieces += (view[at:start], bytes(stripped(headers)), b"\r\n", content)
         at = child.stop
     pieces.append(view[at : part.stop])
     return b"".join(pieces)
@@ -120,7 +142,7 @@ def _with_encoding(headers: Headers, encoding: bytes | None) -> Headers:
     return kept if encoding is None else kept.add("Content-Transfer-Encoding", encoding)
 
 
-def _stripped(headers: Headers) -> Headers:
+def stripped(headers: Headers) -> Headers:
     """The fields without blanks at line ends, which have no meaning (RFC 5322 section 3.2.2)."""
     if not any(_TRAILING_BLANKS.search(field.raw) for field in headers):
         return headers

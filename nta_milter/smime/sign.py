@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -11,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from nta_milter.errors import CertificateError
 from nta_milter.message.headers import HeaderField, Headers
-from nta_milter.message.model import Entity
+from nta_milter.message.model import Buffer, Entity
 from nta_milter.smime import algorithm as algorithms
 from nta_milter.smime import tlv
 from nta_milter.smime.algorithm import (
@@ -25,9 +27,9 @@ from nta_milter.smime.algorithm import (
     encode_hash_parameters,
 )
 from nta_milter.smime.certificate import Certificate
-from nta_milter.smime.encrypt import pkcs7_headers
+from nta_milter.smime.encrypt import issuer_and_serial, pkcs7_headers
 from nta_milter.smime.keystore import PrivateKey
-from nta_milter.smime.prepare import is_canonical, prepare
+from nta_milter.smime.prepare import is_canonical, prepare, stripped
 from nta_milter.smime.signed import (
     CONTENT_TYPE,
     MESSAGE_DIGEST,
@@ -47,6 +49,9 @@ _ECDSA_WITH = {
     512: identifier("1.2.840.10045.4.3.4"),
 }
 _MICALG = {"sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512"}
+
+_LONG = 1 << 20
+"""Octets from which hashing takes longer than starting a thread."""
 
 CAPABILITIES = sequence(
     *(
@@ -80,21 +85,38 @@ def sign(
         CertificateError: the key cannot sign, or not by this algorithm.
     """
     chosen = _choose(signer, algorithm)
-    prepared, robust = (entity, True) if enclosed and is_canonical(entity.body) else prepare(entity)
+    prepared, robust, digest = _prepare_and_hash(entity, enclosed, chosen.digest)
     head = b"%b\r\n" % bytes(prepared.headers)
-    digest = chosen.digest.new(head)
-    digest.update(prepared.body)
     if opaque or not robust:
         content = head + bytes(prepared.body)
-        signed = _signed_data(signer, chosen, digest.digest(), at, content)
+        signed = _signed_data(signer, chosen, digest, at, content)
         return Entity(
             pkcs7_headers("application/pkcs7-mime", "signed-data", "smime.p7m"), encode_lines(signed)
         )
-    signed = _signed_data(signer, chosen, digest.digest(), at, None)
+    signed = _signed_data(signer, chosen, digest, at, None)
     return _multipart(head, prepared, encode_lines(signed), _MICALG[chosen.digest.name])
 
 
-def _multipart(head: bytes, prepared: Entity, signature: bytes, micalg: str) -> Entity:
+def _prepare_and_hash(entity: Entity, enclosed: bool, how: Digest) -> tuple[Entity, bool, bytes]:
+    """The prepared entity, whether relays leave all of it alone, and its digest.
+
+    Most entities need no preparation: a long one is hashed in another thread while that is found out.
+    """
+    headers = entity.headers if enclosed else stripped(entity.headers)
+    early = how.new(b"%b\r\n" % bytes(headers))
+    with ThreadPoolExecutor(1) if len(entity.body) > _LONG else nullcontext() as pool:
+        hashing = None if pool is None else pool.submit(early.update, entity.body)
+        prepared, robust = (entity, True) if enclosed and is_canonical(entity.body) else prepare(entity)
+        if hashing is not None:
+            hashing.result()
+            if prepared.body is entity.body and prepared.headers == headers:
+                return prepared, robust, early.digest()
+    digest = how.new(b"%b\r\n" % bytes(prepared.headers))
+    digest.update(prepared.body)
+    return prepared, robust, digest.digest()
+
+
+def _multipart(head: bytes, prepared: Entity, signature: Buffer, micalg: str) -> Entity:
     # 144 bits by chance: nobody can have written the delimiter into the content before
     boundary = f"=_{secrets.token_hex(18)}"
     delimiter = b"\r\n--%b" % boundary.encode("ascii")
@@ -194,7 +216,7 @@ def _signed_data(
     digest_algorithm = encode_algorithm(chosen.digest.oid)
     info = sequence(
         tlv.integer(1),
-        sequence(certificate.issuer, tlv.integer(certificate.serial)),
+        issuer_and_serial(certificate.issuer, certificate.serial),
         digest_algorithm,
         bytes((tlv.context(0),)) + attributes[1:],
         chosen.encoded,

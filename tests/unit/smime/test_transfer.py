@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from nta_milter.errors import MalformedCms
 from nta_milter.smime import transfer
 
-ENCODERS = (transfer._encode_plain, *((transfer._encode_fast,) if transfer.FAST else ()))
+ENCODERS = (
+    transfer.encode_lines,
+    transfer._encode_few_plain,
+    *((transfer._encode_few_fast,) if transfer.FAST else ()),
+)
 
 
 @pytest.mark.parametrize("encode", ENCODERS)
