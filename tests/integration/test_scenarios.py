@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from tests.integration.conftest import Plumbing
 from tests.laboratory import Laboratory
-from tests.laboratory.scenarios import SCENARIOS, Scenario
+from tests.laboratory.scenarios import SCENARIOS, Scenario, run
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.number)
 def test_scenario(laboratory: Laboratory, scenario: Scenario) -> None:
     assert scenario.show(laboratory)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.number)
+def test_a_milter_that_does_nothing_fails(
+    plumbing: Plumbing, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plumbing, "patience", 1.0)
+    good, seen = run(plumbing, scenario)
+    assert good == (scenario.number == "4"), seen

@@ -133,6 +133,7 @@ class Laboratory:
         self._milter_command = milter
         self._settings = settings
         self._milter: Process | None = None
+        self.patience = 20.0
         self.dns: Dns | None = None
 
     def __enter__(self) -> Laboratory:
@@ -311,18 +312,22 @@ class Laboratory:
         self.postfix[host].command("postsuper", *arguments)
         self.pick_up(host)
 
-    def wait_for(
-        self, predicate: Callable[[], Value], what: str, *, limit: float = 20.0, pause: float = 0.02
-    ) -> Value:
-        """The first true value of ``predicate``; raises LaboratoryError with the end of care's log."""
-        end = time.monotonic() + limit
+    def wait_for(self, predicate: Callable[[], Value], what: str, *, pause: float = 0.02) -> Value:
+        """The first true value of ``predicate`` within ``patience`` seconds.
+
+        Raises:
+            LaboratoryError: it did not come; with the end of care's log.
+        """
+        end = time.monotonic() + self.patience
         while True:
             value = predicate()
             if value:
                 return value
             if time.monotonic() > end:
                 tail = "\n".join(self.log().splitlines()[-12:])
-                raise LaboratoryError(f"{what}: not seen in {limit:.0f} s; the end of care's log:\n{tail}")
+                raise LaboratoryError(
+                    f"{what}: not seen in {self.patience:.0f} s; the end of care's log:\n{tail}"
+                )
             time.sleep(pause)
 
     def forward(self, user: str, text: str) -> None:
@@ -344,7 +349,7 @@ class Laboratory:
         if self._milter_command is not None and not self.milter_runs():
             self.start_milter()
 
-    def settle(self, host: str = "care", *, maildrop: bool = True, limit: float = 20.0) -> None:
+    def settle(self, host: str = "care", *, maildrop: bool = True) -> None:
         """Wait until every message of a Postfix is deferred or on hold.
 
         ``maildrop=False`` leaves out what sendmail(1) has handed in and the milter puts off.
@@ -353,7 +358,6 @@ class Laboratory:
         self.wait_for(
             lambda: all(message["queue_name"] in still for message in self.queue(host)),
             f"the queue of {host} comes to rest",
-            limit=limit,
             pause=0.05,
         )
 

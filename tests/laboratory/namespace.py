@@ -122,8 +122,12 @@ class Namespace:
     def stop(self) -> None:
         """End every process inside and give the namespaces back."""
         if self._first is not None:
-            self._first.kill()
-            self._first.communicate(timeout=START_LIMIT)
+            try:
+                # The first process ends with its input, and the kernel lets it go when all the others are gone.
+                self._first.communicate(timeout=START_LIMIT)
+            except subprocess.TimeoutExpired:
+                self._first.kill()
+                self._first.communicate()
             self._first = None
             self._process = None
         for each in self._started:
