@@ -8,7 +8,8 @@
     ├── TemporaryError            time may cure it; SMTP 4xx, exit status 75
     │   ├── LookupUnavailable     DNS gave no answer that can be trusted
     │   ├── RoutingNotProven      Postfix is not shown to keep a message on its route
-    │   └── StoreUnavailable      the database or a blob cannot be read or written now
+    │   ├── StoreUnavailable      the database or a blob cannot be read or written now
+    │   └── SubmissionInDoubt     Postfix may have taken a mail that we handed to it, or not
     └── PermanentError            it cannot change; SMTP 5xx, exit status 1
         ├── MessageError          malformed MIME or header fields
         │   └── LimitExceeded     deeper, longer or more than we work on
@@ -81,6 +82,10 @@ class RoutingNotProven(TemporaryError):
 
 class StoreUnavailable(TemporaryError):
     """The database or a blob cannot be read or written now; ``where`` names it."""
+
+
+class SubmissionInDoubt(TemporaryError):
+    """The connection broke after the end of the data: Postfix may have the mail or not."""
 
 
 class PermanentError(NtaMilterError):

@@ -11,7 +11,20 @@ from nta_milter import __version__
 from nta_milter.cli.options import EXIT_NO, EXIT_TEMPORARY, EXIT_USAGE
 from nta_milter.errors import ConfigurationError, NtaMilterError, TemporaryError
 
-FAMILIES: tuple[str, ...] = ("run", "explain", "check", "record", "config", "smime", "portal", "recipients", "message")
+FAMILIES: tuple[str, ...] = (
+    "run",
+    "explain",
+    "check",
+    "record",
+    "config",
+    "smime",
+    "portal",
+    "recipients",
+    "message",
+    "worker",
+    "store",
+    "audit",
+)
 """Modules of this package; each has ``register(commands)``, which adds its commands."""
 
 

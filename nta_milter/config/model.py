@@ -445,6 +445,12 @@ class SecretSettings:
         default=None,
         example='"/etc/nta-milter/secrets/portal-key"',
     )
+    audit_key: Path | None = key(
+        "file with the private key that the worker signs the audit's checkpoints with; not readable for "
+        "everybody",
+        default=None,
+        example='"/etc/nta-milter/secrets/audit-key"',
+    )
     worker_key: Path | None = key(
         "file with the worker's private keys, the one in use first; not readable for everybody",
         default=None,

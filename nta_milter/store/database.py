@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, event
@@ -75,6 +76,21 @@ class Database:
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
             raise StoreUnavailable(reason, where=self.name) from error
+
+    def share_with_group(self) -> None:
+        """Let the file's group write it: milter, portal and worker are different users (mode 0660).
+
+        The write-ahead log takes over the mode.
+
+        Raises:
+            StoreUnavailable: the file is not ours.
+        """
+        file = self.engine.url.database
+        if self.is_sqlite and file:
+            try:
+                Path(file).chmod(0o660)
+            except OSError as error:
+                raise StoreUnavailable(f"cannot be shared: {error.strerror}", where=self.name) from error
 
     def checkpoint(self) -> None:
         """Fold SQLite's write-ahead log in and cut it off: it still holds the pages of before.

@@ -6,7 +6,9 @@ Every method may raise StoreUnavailable. Moments are given in, so that a test ne
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.engine import Connection
@@ -35,23 +37,21 @@ class Handover:
         )
         claim = new_id()
         with self._database.transaction() as connection:
-            mine = (
-                connection.execute(
-                    select(submissions.c.id)
-                    .where(due)
-                    .order_by(submissions.c.due_at)
-                    .limit(limit)
-                    .with_for_update(skip_locked=True)
-                )
-                .scalars()
-                .all()
-            )
+            rows = connection.execute(
+                select(submissions.c.id, submissions.c.claim)
+                .where(due)
+                .order_by(submissions.c.due_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            ).all()
+            mine = [row[0] for row in rows]
             connection.execute(
                 update(submissions)
                 .where(submissions.c.id.in_(mine))
                 .values(state="claimed", claim=claim, claimed_until=at + lease)
             )
-            return self._submissions(connection, submissions.c.id.in_(mine))
+            retried = {row[0] for row in rows if row[1] is not None}
+            return _submissions(connection, submissions.c.id.in_(mine), retried)
 
     def next_due(self) -> datetime | None:
         """When something will be due; None where nothing waits."""
@@ -99,7 +99,7 @@ class Handover:
     def shunted(self) -> tuple[Submission, ...]:
         """What was set aside and waits for a person."""
         with self._database.reading() as connection:
-            return self._submissions(connection, submissions.c.state == "shunted")
+            return _submissions(connection, submissions.c.state == "shunted")
 
     def retry(self, submission_id: str, at: datetime) -> bool:
         """Try what was set aside once more; False when it was not."""
@@ -182,6 +182,11 @@ class Handover:
             add_submission(connection, delivery_id, Form.REPORT, at, status, detail)
             return True
 
+    def ask_to_answer_securely(self, delivery_id: str, at: datetime) -> None:
+        """Have the recipient told that his answer in clear was not read."""
+        with self._database.transaction() as connection:
+            add_submission(connection, delivery_id, Form.ANSWER, at)
+
     def report(self, delivery_id: str, status: str, detail: str, at: datetime) -> None:
         """Have the sender told something about a delivery (RFC 3463 status)."""
         with self._database.transaction() as connection:
@@ -222,6 +227,17 @@ class Handover:
 
     # Looking
 
+    def find_bounced(self, identifier: str) -> tuple[Delivery, Form | None] | None:
+        """What a bounce address means: a submission's delivery and form, or a delivery stored in place."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(submissions.c.delivery_id, submissions.c.form).where(submissions.c.id == identifier)
+            ).first()
+            delivery = find_delivery(connection, row[0] if row is not None else identifier)
+        if delivery is None:
+            return None
+        return delivery, None if row is None else Form(row[1])
+
     def find(self, delivery_id: str) -> Delivery | None:
         """A delivery by its id."""
         with self._database.reading() as connection:
@@ -249,28 +265,40 @@ class Handover:
         with self._database.reading() as connection:
             return tuple(delivery_of(row) for row in connection.execute(statement).all())
 
-    @staticmethod
-    def _submissions(connection: Connection, wanted: object) -> tuple[Submission, ...]:
-        columns = (
-            messages.c.worker_wrap,
-            submissions.c.id,
-            submissions.c.claim,
-            submissions.c.form,
-            submissions.c.status,
-            submissions.c.detail,
-            submissions.c.tries,
-            submissions.c.created_at,
-        )
-        on = submissions.c.delivery_id == deliveries.c.id
-        statement = delivery_rows(*columns, join=submissions, on=on).where(wanted)  # type: ignore[arg-type]
-        found = []
-        for row in connection.execute(statement.order_by(submissions.c.due_at)).all():
-            wrap, name, claim, form, status, detail, tries, created_at = row[len(COLUMNS) :]
-            delivery = delivery_of(row)
-            found.append(
-                Submission(name, claim or "", Form(form), status, detail, tries, created_at, delivery, wrap)
-            )
-        return tuple(found)
+
+def _submissions(connection: Connection, wanted: Any, retried: Container[str] = ()) -> tuple[Submission, ...]:
+    columns = (
+        messages.c.worker_wrap,
+        submissions.c.id,
+        submissions.c.claim,
+        submissions.c.form,
+        submissions.c.status,
+        submissions.c.detail,
+        submissions.c.tries,
+        submissions.c.created_at,
+    )
+    on = submissions.c.delivery_id == deliveries.c.id
+    statement = delivery_rows(*columns, join=submissions, on=on).where(wanted)
+    return tuple(
+        _submission(row, retried)
+        for row in connection.execute(statement.order_by(submissions.c.due_at)).all()
+    )
+
+
+def _submission(row: Any, retried: Container[str]) -> Submission:
+    wrap, name, claim, form, status, detail, tries, created_at = row[len(COLUMNS) :]
+    return Submission(
+        id=name,
+        claim=claim or "",
+        form=Form(form),
+        status=status,
+        detail=detail,
+        tries=tries,
+        retried=name in retried,
+        created_at=created_at,
+        delivery=delivery_of(row),
+        worker_wrap=wrap,
+    )
 
 
 def submit(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import exists, insert, or_, select, update
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql import ColumnElement
 
 from nta_milter.store.database import Database
 from nta_milter.store.handover import submit
@@ -114,6 +116,12 @@ class Outgoing:
             _release(connection, attempt.message_id, at)
             return Commit.RELEASED
 
+    def attempt(self, attempt_id: str) -> Attempt | None:
+        """An attempt by its id."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(attempts).where(attempts.c.id == attempt_id)).first()
+        return None if row is None else Attempt(row.id, row.message_id, row.queue_id, row.created_at)
+
     def open_attempts(self) -> tuple[Attempt, ...]:
         """The attempts whose commit has not come."""
         with self._database.reading() as connection:
@@ -158,7 +166,7 @@ class Outgoing:
             return None if row is None else delivery_of(row)
 
 
-def unfinished(message_id: object) -> object:
+def unfinished(message_id: Any) -> ColumnElement[bool]:
     """The condition that a message has work before it: deliveries under way, or an attempt without an end."""
     return or_(
         exists(

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, or_, select, update
+from sqlalchemy.sql import ColumnElement
 
+from nta_milter.store.access import add_submission
 from nta_milter.store.blobs import BlobStore
 from nta_milter.store.database import Database
 from nta_milter.store.outgoing import unfinished
 from nta_milter.store.query import delivery_of, delivery_rows
-from nta_milter.store.rows import READABLE, Delivery, DeliveryState, MessageState
+from nta_milter.store.rows import READABLE, Delivery, DeliveryState, Form, MessageState
 from nta_milter.store.schema import (
     attempts,
     blobs,
@@ -30,15 +32,20 @@ GRACE = timedelta(hours=1)
 RATE_LIFETIME = timedelta(days=2)
 """No rate counts over a longer period."""
 
+EXPIRED = "4.4.7"
+"""The status of a delivery whose time is over (RFC 3463)."""
+
 _OPEN = [state.value for state in (*READABLE, DeliveryState.HELD, DeliveryState.UNDECIDED)]
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: deliveries that expired, how many messages were shredded, rows and blobs removed."""
+    """What a sweep did: deliveries that expired, one delivery of each message that was shredded, how many
+    messages' rows and blobs without a row were removed.
+    """
 
     expired: tuple[Delivery, ...]
-    shredded: int
+    shredded: tuple[Delivery, ...]
     forgotten: int
     orphans: int
 
@@ -59,14 +66,15 @@ class Retention:
         expired = self._expire(at)
         if not resend:
             self._drop_worker_wraps()
-        shredded = sum(self.shred(message_id, at) for message_id in self._finished())
-        forgotten = self._forget(at, forget_after)
-        return Swept(expired, shredded, forgotten, self._orphans(at))
+        shredded = [self.shred(message_id, at) for message_id in self._finished()]
+        gone = tuple(delivery for delivery in shredded if delivery is not None)
+        return Swept(expired, gone, self._forget(at, forget_after), self._orphans(at))
 
-    def shred(self, message_id: str, at: datetime) -> bool:
-        """Destroy a message's key, then its content; False when another did so, or it has work before it.
+    def shred(self, message_id: str, at: datetime) -> Delivery | None:
+        """Destroy a message's key, then its content; one of its deliveries, for the record.
 
-        When the key is gone and a blob cannot be removed, the sweep finds it later.
+        None when another did so before, or somebody still needs it. When the key is gone and a blob cannot be
+        removed, the sweep finds it later.
         """
         with self._database.transaction() as connection:
             changed = connection.execute(
@@ -74,12 +82,15 @@ class Retention:
                 .where(
                     messages.c.id == message_id,
                     messages.c.state == MessageState.RELEASED.value,
-                    ~unfinished(messages.c.id),  # type: ignore[operator]
+                    ~_needed(),
                 )
                 .values(state=MessageState.SHREDDED.value, worker_wrap=None, shredded_at=at)
             ).rowcount
             if not changed:
-                return False
+                return None
+            row = connection.execute(
+                delivery_rows().where(deliveries.c.message_id == message_id).limit(1)
+            ).first()
             mine = select(deliveries.c.id).where(deliveries.c.message_id == message_id)
             for table in (links, sessions, challenges):
                 connection.execute(delete(table).where(table.c.delivery_id.in_(mine)))
@@ -89,10 +100,10 @@ class Retention:
         self._database.checkpoint()
         for name in gone:
             self._blobs.delete(name)
-        return True
+        return None if row is None else delivery_of(row)
 
     def _expire(self, at: datetime) -> tuple[Delivery, ...]:
-        """Deliveries whose time is over: nothing opens them any more."""
+        """Deliveries whose time is over: nothing opens them, and the sender of an unread one is told."""
         due = (
             deliveries.c.state.in_(_OPEN),
             or_(deliveries.c.state != DeliveryState.SENT.value, deliveries.c.route == "portal"),
@@ -113,6 +124,9 @@ class Retention:
                         submissions.c.delivery_id.in_(names), submissions.c.state != "submitted"
                     )
                 )
+            for delivery in found:
+                if delivery.opened_at is None:
+                    add_submission(connection, delivery.id, Form.REPORT, at, EXPIRED)
             connection.execute(delete(sessions).where(sessions.c.expires_at <= at))
             connection.execute(delete(rates).where(rates.c.began_at < at - RATE_LIFETIME))
         return found
@@ -124,7 +138,7 @@ class Retention:
                 .where(
                     messages.c.state == MessageState.RELEASED.value,
                     messages.c.worker_wrap.is_not(None),
-                    ~unfinished(messages.c.id),  # type: ignore[operator]
+                    ~unfinished(messages.c.id),
                 )
                 .values(worker_wrap=None)
             ).rowcount
@@ -133,20 +147,7 @@ class Retention:
 
     def _finished(self) -> list[str]:
         """Messages whose content nobody needs any more."""
-        fetchable = (
-            select(deliveries.c.id)
-            .where(
-                deliveries.c.message_id == messages.c.id,
-                deliveries.c.state.in_([state.value for state in READABLE]),
-                deliveries.c.route == "portal",
-            )
-            .exists()
-        )
-        wanted = (
-            messages.c.state == MessageState.RELEASED.value,
-            ~fetchable,
-            ~unfinished(messages.c.id),  # type: ignore[operator]
-        )
+        wanted = (messages.c.state == MessageState.RELEASED.value, ~_needed())
         with self._database.reading() as connection:
             return list(connection.execute(select(messages.c.id).where(*wanted)).scalars())
 
@@ -174,3 +175,17 @@ class Retention:
         for name in orphans:
             self._blobs.delete(name)
         return len(orphans)
+
+
+def _needed() -> ColumnElement[bool]:
+    """The condition that a message has work before it, or a recipient may still fetch it."""
+    fetchable = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.message_id == messages.c.id,
+            deliveries.c.state.in_([state.value for state in READABLE]),
+            deliveries.c.route == "portal",
+        )
+        .exists()
+    )
+    return or_(fetchable, unfinished(messages.c.id))

@@ -60,6 +60,8 @@ class Form(Enum):
     """The recipient is told again, before it expires."""
     HOLD = "hold"
     """The sender is asked for a second factor."""
+    ANSWER = "answer"
+    """The recipient answered a notification in clear and is asked to answer in the portal."""
     REPORT = "report"
     """The sender is told what became of it (RFC 3464), without content."""
 
@@ -199,7 +201,8 @@ class Factor:
 class Submission:
     """Something to hand to Postfix, claimed by one worker until its lease ends.
 
-    ``worker_wrap`` is opened by ``PrivateKeys.open_worker``; None where the content is gone.
+    ``worker_wrap`` is opened by ``PrivateKeys.open_worker``; None where the content is gone. ``retried`` says
+    that it was claimed before, so that Postfix may have it already.
     """
 
     id: str
@@ -208,6 +211,7 @@ class Submission:
     status: str
     detail: str
     tries: int
+    retried: bool
     created_at: datetime
     delivery: Delivery
     worker_wrap: bytes | None

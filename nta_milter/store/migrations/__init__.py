@@ -40,6 +40,13 @@ def migrate(database: Database, steps: Mapping[int, Step] = STEPS, wanted: int =
         ConfigurationError: the database has a newer version than this program knows.
         StoreUnavailable: the database cannot be written.
     """
+    found = _migrate(database, steps, wanted)
+    if found == 0:
+        database.share_with_group()
+    return found
+
+
+def _migrate(database: Database, steps: Mapping[int, Step], wanted: int) -> int:
     with database.transaction() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -1,0 +1,31 @@
+"""``nta-milter worker``: hand to Postfix what is stored, and hear from it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from nta_milter.cli.options import add_config, loaded
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``worker``."""
+    worker = commands.add_parser(
+        "worker",
+        help="hand stored mail to Postfix, and hear what became of it",
+        description="Take commits and bounces from Postfix by LMTP, hand over what is stored, decide again "
+        "what could not be looked up, expire and remove what has had its time, until SIGTERM.",
+    )
+    add_config(worker)
+    worker.set_defaults(run=_worker)
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    from nta_milter.milter.log import start  # one form of log lines for all services
+    from nta_milter.worker.again import not_yet
+    from nta_milter.worker.service import Worker
+
+    settings = loaded(arguments).settings
+    os.umask(0o007)  # SQLite's files are written by the three services, which share a group
+    start(settings.log)
+    return Worker(settings, not_yet).run()

@@ -1,0 +1,254 @@
+"""Takes what is due, writes it, and hands it to Postfix; what fails is tried again later and later."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from nta_milter.audit.events import Event
+from nta_milter.audit.write import AuditWriter
+from nta_milter.config.model import Settings
+from nta_milter.errors import NtaMilterError, SubmissionInDoubt, TemporaryError
+from nta_milter.message.model import Entity
+from nta_milter.outbox.addresses import bounce_address
+from nta_milter.outbox.compose import Composer
+from nta_milter.postfix.route import ROUTE_HEADER
+from nta_milter.store.keys import PrivateKeys, Token
+from nta_milter.store.rows import Delivery, Form, NewLink, Submission
+from nta_milter.store.store import Store
+from nta_milter.worker.postqueue import Look
+from nta_milter.worker.record import record_of
+from nta_milter.worker.submit import submit
+
+LEASE = timedelta(minutes=30)
+"""Time in which a claim is alone; longer than the patience with Postfix."""
+FIRST_PAUSE = timedelta(seconds=10)
+LONGEST_PAUSE = timedelta(hours=1)
+
+EVENTS = {
+    Form.COPY: Event.SUBMITTED,
+    Form.NOTIFICATION: Event.NOTIFIED,
+    Form.REMINDER: Event.NOTIFIED,
+    Form.HOLD: Event.HELD,
+    Form.ANSWER: Event.NOTIFIED,
+    Form.REPORT: Event.REPORTED,
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail for Postfix: where it goes in, its envelope and its content."""
+
+    listener: Path
+    sender: str
+    sender_arguments: tuple[str, ...]
+    recipient: str
+    recipient_arguments: tuple[str, ...]
+    content: Iterator[bytes]
+
+
+class Hand:
+    """Hands over what the store holds; any number of workers may do so at the same time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        keys: PrivateKeys,
+        audit: AuditWriter,
+        look: Look,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._keys = keys
+        self._audit = audit
+        self._look = look
+        self._clock = clock
+        self._composer = Composer(settings)
+
+    def round(self) -> int:
+        """Hand over what is due now; how much that was.
+
+        Raises:
+            StoreUnavailable: the database cannot be used.
+        """
+        claimed = self._store.handover.claim(self._clock(), LEASE)
+        for submission in claimed:
+            self._one(submission)
+        return len(claimed)
+
+    def _one(self, submission: Submission) -> None:
+        if submission.form is Form.REPORT and not _wanted(submission):
+            self._store.handover.submitted(submission, "", self._clock())
+            return
+        try:
+            queue_id = self._already_there(submission)
+            if queue_id is None:
+                queue_id = self._submit(submission)
+        except NtaMilterError as error:
+            self._failed(submission, error)
+            return
+        at = self._clock()
+        if not self._store.handover.submitted(submission, queue_id, at):
+            log.error("event=claim-lost submission=%s", submission.id)
+            return
+        self._record(EVENTS[submission.form], submission, {"queue_id": queue_id})
+        if submission.form in (Form.COPY, Form.NOTIFICATION) and wants_success(submission.delivery):
+            self._store.handover.report(submission.delivery.id, "2.0.0", "", at)
+
+    def _already_there(self, submission: Submission) -> str | None:
+        """The queue id of a mail that an earlier try left in Postfix's queue without our knowing it.
+
+        Raises:
+            TemporaryError: the queue cannot be looked at, so that nobody knows.
+        """
+        if not submission.retried:
+            return None
+        sender = bounce_address(submission.id, self._settings)
+        return next((queued.queue_id for queued in self._look() if queued.sender == sender), None)
+
+    def _submit(self, submission: Submission) -> str:
+        mail = self._mail(submission)
+        return submit(
+            mail.listener,
+            mail.sender,
+            mail.sender_arguments,
+            mail.recipient,
+            mail.recipient_arguments,
+            mail.content,
+        )
+
+    def _mail(self, submission: Submission) -> Mail:
+        """The mail, written or opened now: a link exists in the mail that holds it and nowhere else."""
+        delivery = submission.delivery
+        at = self._clock()
+        sender = bounce_address(submission.id, self._settings)
+        own = self._settings.worker.mail
+        match submission.form:
+            case Form.COPY:
+                content = self._copy(submission)
+                arguments = copied_arguments(delivery)
+                hand = self._settings.worker.hand
+                return Mail(hand, sender, _headers_only(delivery), delivery.recipient, arguments, content)
+            case Form.NOTIFICATION | Form.REMINDER:
+                token = self._link(submission, at)
+                entity = self._composer.notification(delivery, token, at, submission.form)
+                return Mail(own, sender, ("RET=HDRS",), delivery.recipient, (), _pieces(entity))
+            case Form.HOLD:
+                token = Token.new()
+                self._store.outgoing.add_link(NewLink(token.lookup, delivery.id, "hold"), at)
+                entity = self._composer.hold(delivery, token, at)
+                return Mail(own, sender, ("RET=HDRS",), delivery.author, (), _pieces(entity))
+            case Form.ANSWER:
+                entity = self._composer.answer(delivery, at)
+                return Mail(own, "", (), delivery.recipient, ("NOTIFY=NEVER",), _pieces(entity))
+            case Form.REPORT:
+                entity = self._composer.report(delivery, submission.status, submission.detail, at)
+                # a report has no sender, so that nothing answers it (RFC 3464 section 2)
+                recipient = delivery.sender or delivery.author
+                return Mail(own, "", (), recipient, ("NOTIFY=NEVER",), _pieces(entity))
+
+    def _link(self, submission: Submission, at: datetime) -> Token:
+        delivery = submission.delivery
+        token = Token.new()
+        sealed = self._store.public.for_link(token, self._key(submission), delivery.message_id)
+        self._store.outgoing.add_link(NewLink(token.lookup, delivery.id, "open", sealed), at)
+        return token
+
+    def _copy(self, submission: Submission) -> Iterator[bytes]:
+        delivery = submission.delivery
+        key = self._key(submission)
+        yield f"{ROUTE_HEADER}: {delivery.next_hop}\r\n".encode("ascii")
+        with self._store.open(delivery.message_id, delivery.blob_id, key) as content:
+            yield from content.pieces()
+
+    def _key(self, submission: Submission) -> bytes:
+        if submission.worker_wrap is None:
+            raise TemporaryError("the message cannot be opened any more", where=submission.delivery.id)
+        return self._keys.open_worker(submission.worker_wrap, submission.delivery.message_id)
+
+    def _failed(self, submission: Submission, error: NtaMilterError) -> None:
+        """Try again later, each time later; after too many tries somebody must look."""
+        shunt = submission.tries + 1 >= self._settings.worker.tries
+        due_at = None if shunt else self._clock() + pause(submission.tries)
+        in_doubt = isinstance(error, SubmissionInDoubt)
+        self._store.handover.failed(submission, str(error), due_at)
+        level = logging.ERROR if shunt else logging.WARNING
+        log.log(
+            level,
+            "event=%s submission=%s form=%s tries=%d in_doubt=%s error=%s",
+            "shunted" if shunt else "submission-failed",
+            submission.id,
+            submission.form.value,
+            submission.tries + 1,
+            "yes" if in_doubt else "no",
+            error,
+        )
+        if shunt:
+            self._record(Event.SHUNTED, submission, {})
+
+    def _record(self, event: Event, submission: Submission, details: dict[str, str]) -> None:
+        delivery = submission.delivery
+        self._audit.write(
+            record_of(
+                event,
+                delivery,
+                self._clock(),
+                {"form": submission.form.value, "submission": submission.id, **details},
+            )
+        )
+
+
+def pause(tries: int) -> timedelta:
+    """How long to wait after so many failures: doubled each time, a little at random."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries, 20))
+    return longest * random.uniform(0.75, 1.0)  # noqa: S311 - only spreads load
+
+
+def wants_success(delivery: Delivery) -> bool:
+    """Whether the client asked to be told of success (RFC 3461 section 4.1)."""
+    return "SUCCESS" in _notify(delivery)
+
+
+def wants_failure(delivery: Delivery) -> bool:
+    """Whether a report of failure is wanted: yes, unless the client said otherwise."""
+    notify = _notify(delivery)
+    return not notify or "FAILURE" in notify
+
+
+def copied_arguments(delivery: Delivery) -> tuple[str, ...]:
+    """The DSN arguments of a copy: reports of failure come to us, success we report ourselves."""
+    original = [item for item in delivery.arguments if item.upper().startswith("ORCPT=")]
+    return ("NOTIFY=FAILURE" if wants_failure(delivery) else "NOTIFY=NEVER", *original)
+
+
+def _wanted(submission: Submission) -> bool:
+    """Whether the client wants this report; that a message expired in the portal is no delivery report."""
+    if submission.status.startswith("2"):
+        return wants_success(submission.delivery)
+    return wants_failure(submission.delivery)
+
+
+def _notify(delivery: Delivery) -> set[str]:
+    for item in delivery.arguments:
+        name, _, value = item.upper().partition("=")
+        if name == "NOTIFY":
+            return set(value.split(","))
+    return set()
+
+
+def _headers_only(delivery: Delivery) -> tuple[str, ...]:
+    """No report may quote the body; the client's ENVID stays (RFC 3461 section 4.4)."""
+    envelope = [item for item in delivery.message_arguments if item.upper().startswith("ENVID=")]
+    return ("RET=HDRS", *envelope)
+
+
+def _pieces(entity: Entity) -> Iterator[bytes]:
+    yield bytes(entity)

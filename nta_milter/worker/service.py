@@ -1,0 +1,137 @@
+"""The worker's process: LMTP on the main thread, and a thread for each of its duties."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from nta_milter.audit.chain import Signer
+from nta_milter.audit.write import open_writer
+from nta_milter.config.model import Settings
+from nta_milter.config.secrets import secret
+from nta_milter.errors import NtaMilterError
+from nta_milter.store.store import open_store, private_keys
+from nta_milter.worker.again import Again, Decider
+from nta_milter.worker.answer import Answers
+from nta_milter.worker.hand import Hand
+from nta_milter.worker.postqueue import Postqueue
+from nta_milter.worker.receive import Handler, listening, serve
+from nta_milter.worker.sweep import Sweep
+from nta_milter.worker.watch import Watch
+
+RECEIVERS = 4
+"""Commits and bounces that are worked on at the same time."""
+SWEEP_EVERY = 10
+"""Looks at the queue between two sweeps."""
+SHORT = 1.0
+"""Seconds between two looks at what is due, where nobody has woken us: another host may have stored it."""
+
+log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+class Worker:
+    """Everything a worker does, until it is told to stop."""
+
+    def __init__(self, settings: Settings, decide: Decider, clock: Callable[[], datetime] = now) -> None:
+        """Open all that is needed.
+
+        Raises:
+            ConfigurationError: the store, a key or the socket cannot be used.
+            TemporaryError: the database cannot be reached.
+        """
+        self._settings = settings
+        self._hostname = settings.milter.hostname or socket.gethostname()
+        self._stopping = threading.Event()
+        self._due = threading.Event()
+        self._store = open_store(settings)
+        keys = private_keys("worker", settings)
+        self._listener = listening(settings.worker.socket)
+        self._audit = open_writer(settings, f"{self._hostname}:worker")
+        postqueue = Postqueue(settings.routing.postfix)
+        store, audit = self._store, self._audit
+        self._hand = Hand(settings, store, keys, audit, postqueue.look, clock)
+        self._again = Again(settings, store, keys, audit, decide, clock)
+        self._watch = Watch(settings, store, audit, postqueue, clock)
+        self._sweep = Sweep(settings, store, audit, _signer(settings), clock)
+        self._answers = Answers(store, audit, clock, self._due.set)
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; 0."""
+        threads = [
+            threading.Thread(target=self._hand_over, name="hand", daemon=True),
+            threading.Thread(target=self._decide, name="again", daemon=True),
+            threading.Thread(target=self._look, name="watch", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            asyncio.run(self._receive())
+        finally:
+            self._stopping.set()
+            self._due.set()
+            for thread in threads:
+                thread.join()
+            self._audit.close()
+            self._store.close()
+        return 0
+
+    async def _receive(self) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, stop.set)
+        with ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receive") as threads:
+            server = await serve(self._listener, Handler(self._answers.receive, threads), self._hostname)
+            log.info("event=started socket=%s", self._settings.worker.socket)
+            await stop.wait()
+            server.close()
+
+    def _hand_over(self) -> None:
+        while not self._stopping.is_set():
+            self._due.clear()
+            if not self._try(self._hand.round):
+                self._due.wait(SHORT)
+
+    def _decide(self) -> None:
+        while not self._stopping.is_set():
+            if self._try(self._again.round):
+                self._due.set()
+            self._stopping.wait(SHORT)
+
+    def _look(self) -> None:
+        turn = 0
+        while not self._stopping.is_set():
+            self._try(self._watch.round)
+            if turn % SWEEP_EVERY == 0:
+                self._try(self._sweep.round)
+                self._try(self._sweep.checkpoint)
+                self._due.set()
+            turn += 1
+            self._stopping.wait(self._settings.worker.interval)
+
+    @staticmethod
+    def _try(duty: Callable[[], int]) -> int:
+        """Do a duty; what fails is logged and done again at its next turn."""
+        try:
+            return duty()
+        except NtaMilterError as error:
+            log.error("event=duty-failed duty=%s error=%s", duty.__qualname__, error)
+        except Exception:
+            log.exception("event=internal-error duty=%s", duty.__qualname__)
+        return 0
+
+
+def _signer(settings: Settings) -> Signer | None:
+    pem = secret("audit-key", settings) if settings.audit.target == "store" else None
+    return None if pem is None else Signer.parse(pem + b"\n", "audit-key")

@@ -1,0 +1,49 @@
+"""What time does to stored messages: expiry, reports about it, the end of the content, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from nta_milter.audit.chain import Signer
+from nta_milter.audit.events import Event
+from nta_milter.audit.write import AuditWriter
+from nta_milter.config.model import Settings
+from nta_milter.store.records import Records
+from nta_milter.store.store import Store
+from nta_milter.worker.record import record_of
+
+
+class Sweep:
+    """One round of each; any number of hosts may sweep."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        audit: AuditWriter,
+        signer: Signer | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._audit = audit
+        self._signer = signer
+        self._clock = clock
+
+    def round(self) -> int:
+        """Expire and shred what is due; how many messages were shredded. Raises StoreUnavailable."""
+        at = self._clock()
+        forget_after = timedelta(days=self._settings.store.forget_after)
+        swept = self._store.retention.sweep(at, forget_after, resend=self._settings.portal.resend)
+        for delivery in swept.expired:
+            self._audit.write(record_of(Event.EXPIRED, delivery, at))
+        for delivery in swept.shredded:
+            self._audit.write(record_of(Event.SHREDDED, delivery, at))
+        return len(swept.shredded)
+
+    def checkpoint(self) -> int:
+        """Sign where each chain stands; how many have grown. Raises StoreUnavailable."""
+        if self._signer is None:
+            return 0
+        return len(self._signer.sign(Records(self._store.database), self._clock()))
