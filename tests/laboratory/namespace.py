@@ -123,7 +123,7 @@ class Namespace:
         """End every process inside and give the namespaces back."""
         if self._first is not None:
             try:
-                # The first process ends with its input, and the kernel lets it go when all the others are gone.
+                # The first process ends with its input; the kernel lets it go when all others are gone.
                 self._first.communicate(timeout=START_LIMIT)
             except subprocess.TimeoutExpired:
                 self._first.kill()
