@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from nta_milter.message.buffer import Buffer
 
@@ -47,6 +47,28 @@ def decode_base64(data: Buffer) -> bytes:
         return _strict_base64(raw)
     except ValueError:
         return _lenient_base64(raw)
+
+
+def decode_base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Base64 decoded as it comes: the same as ``decode_base64`` where padding stands at the end alone."""
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        lines = data.rfind(b"\n") + 1
+        try:
+            if not lines:
+                raise ValueError("no whole line")
+            decoded = _strict_base64(data[:lines])
+            rest = data[lines:]
+        except ValueError:
+            digits = data.translate(None, _FOREIGN)
+            usable = len(digits) - len(digits) % 4
+            decoded = binascii.a2b_base64(digits[:usable])
+            rest = digits[usable:]
+        if decoded:
+            yield decoded
+    if decoded := _lenient_base64(rest):
+        yield decoded
 
 
 def _lenient_base64(raw: bytes) -> bytes:

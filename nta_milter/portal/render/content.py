@@ -5,7 +5,6 @@ All offsets are those in the stored message, so that an attachment is read witho
 
 from __future__ import annotations
 
-import binascii
 import email.utils
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,10 +12,11 @@ from datetime import UTC, datetime
 
 from nta_milter.errors import LimitExceeded
 from nta_milter.message.address import address_list
+from nta_milter.message.buffer import Buffer
 from nta_milter.message.charset import decode_text, decode_words
 from nta_milter.message.headers import Headers, split
 from nta_milter.message.mime import MESSAGE_TYPES, Part, is_attachment, parse
-from nta_milter.message.transfer import IDENTITY, decode
+from nta_milter.message.transfer import IDENTITY, decode, decode_base64_pieces
 from nta_milter.portal.render.names import distinct, file_name, one_line
 
 PART_LIMIT = 1_000
@@ -28,8 +28,6 @@ SHOWN_ADDRESSES = 200
 
 _SIGNATURES = frozenset(("application/pkcs7-signature", "application/x-pkcs7-signature"))
 _SIGNATURES |= {"application/pgp-signature"}
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_FOREIGN = bytes(set(range(256)) - set(_ALPHABET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Place:
             content = decode(raw, self.encoding)
             yield raw if content is None else bytes(content)
         elif self.encoding == "base64":
-            yield from _base64(pieces)
+            yield from decode_base64_pieces(pieces)
         else:
             yield from pieces
 
@@ -121,7 +119,7 @@ def content_of(message: bytes, unnamed: str) -> Content:
     except LimitExceeded:
         return replace(_described(Headers(), len(message)), readable=False)
     described = _described(headers, len(message))
-    body = memoryview(message)[offset:].tobytes() if offset else message
+    body = memoryview(message)[offset:]
     try:
         root = parse(headers, body, part_limit=PART_LIMIT, depth_limit=DEPTH_LIMIT)
     except LimitExceeded:
@@ -148,7 +146,7 @@ def shown(body: Body, pieces: Iterable[bytes]) -> tuple[str, bool]:
 class _Found:
     """What is gathered while walking through a message."""
 
-    def __init__(self, body: bytes, offset: int) -> None:
+    def __init__(self, body: Buffer, offset: int) -> None:
         self.body = body
         self.offset = offset
         self.bodies: list[tuple[Body, ...]] = []
@@ -267,16 +265,3 @@ def _attached_name(part: Part) -> str | None:
 def _padded_inside(raw: bytes) -> bool:
     padding = raw.find(b"=")
     return padding >= 0 and bool(raw[padding:].strip(b"=\r\n\t "))
-
-
-def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Base64 decoded as it comes; what is not of the alphabet is skipped (RFC 2045 section 6.8)."""
-    rest = b""
-    for piece in pieces:
-        digits = rest + piece.translate(None, _FOREIGN)
-        usable = len(digits) // 4 * 4
-        rest = digits[usable:]
-        if usable:
-            yield binascii.a2b_base64(digits[:usable])
-    if len(rest) > 1:
-        yield binascii.a2b_base64(rest + b"=" * (-len(rest) % 4))

@@ -119,8 +119,9 @@ class Visitor:
 class Site:
     """One running portal; ``folder`` holds all of its state."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, *, on_unix_socket: bool = False) -> None:
         self.folder = folder
+        self.unix = folder / "portal.sock" if on_unix_socket else None
         (folder / "blobs").mkdir()
         (folder / "public").mkdir()
         private: dict[str, bytes] = {}
@@ -147,10 +148,9 @@ blobs = "{folder}/blobs"
 public = "{folder}/public"
 [portal]
 url = "{URL}"
-socket = "inet:{self.port}@127.0.0.1"
+socket = "{f"unix:{self.unix}" if self.unix else f"inet:{self.port}@127.0.0.1"}"
 proxies = ["127.0.0.0/8"]
 support = "Bel 020 555 01 23, op werkdagen van 8 tot 17 uur"
-{extra}
 [notification]
 organisation = "Huisartsenpraktijk De Linde"
 [audit]
@@ -186,12 +186,19 @@ portal_key = "{folder}/portal-key"
         end = time.monotonic() + START_LIMIT
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                self._connect()
             except OSError:
                 time.sleep(0.05)
             else:
                 return
         raise AssertionError(f"the portal did not start: {self.log}")
+
+    def _connect(self) -> None:
+        family, address = (
+            (socket.AF_UNIX, str(self.unix)) if self.unix else (socket.AF_INET, ("127.0.0.1", self.port))
+        )
+        with socket.socket(family) as probe:
+            probe.connect(address)
 
     def stop(self) -> int:
         assert self.process is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nta_milter.message.transfer import decode, decode_base64, decoded_size
+from nta_milter.message.transfer import decode, decode_base64, decode_base64_pieces, decoded_size
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,27 @@ def test_the_slow_decoder_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("nta_milter.message.transfer._strict_base64", binascii.a2b_base64)
     for raw in (b"QUJD\r\nQUI=\r\n", b"QQ==QUJD", b"QUJ"):
         assert decode_base64(raw) == {b"QUJD\r\nQUI=\r\n": b"ABCAB", b"QQ==QUJD": b"AABC", b"QUJ": b"AB"}[raw]
+
+
+@pytest.mark.parametrize("decoder", ["installed", "binascii"])
+@given(
+    lines=st.lists(st.text(alphabet="QUJDa/+ -\x00\t", max_size=12)),
+    end=st.sampled_from(["", "=", "==", "=\r\n", "==\r\n\r\n", "\r\n"]),
+    line_end=st.sampled_from(["\r\n", "\n", ""]),
+    size=st.integers(1, 9),
+)
+def test_base64_in_pieces_is_base64_at_once(decoder, lines, end, line_end, size) -> None:
+    raw = (line_end.join(lines) + end).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        if decoder == "binascii":
+            patch.setattr("nta_milter.message.transfer._strict_base64", binascii.a2b_base64)
+        pieces = [raw[start : start + size] for start in range(0, len(raw), size)]
+        assert b"".join(decode_base64_pieces(pieces)) == decode_base64(raw)
+
+
+def test_base64_without_line_ends_comes_in_pieces_too() -> None:
+    data = bytes(range(256)) * 1000
+    raw = base64.b64encode(data)
+    pieces = list(decode_base64_pieces(raw[start : start + 999] for start in range(0, len(raw), 999)))
+    assert b"".join(pieces) == data
+    assert max(len(piece) for piece in pieces) < 1000
