@@ -93,6 +93,8 @@ class MessageContext(Protocol):
     def addheader(self, field: str, value: str, idx: int = -1) -> None: ...  # noqa: D102
     def chgheader(self, field: str, idx: int, value: str | None) -> None: ...  # noqa: D102
     def replacebody(self, body: bytes) -> None: ...  # noqa: D102
+    def delrcpt(self, recipient: str) -> None: ...  # noqa: D102
+    def addrcpt(self, recipient: str, params: str | None = None) -> None: ...  # noqa: D102
     def chgfrom(self, sender: str, params: str | None = None) -> None: ...  # noqa: D102
 
 
@@ -104,6 +106,11 @@ def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
                 context.addheader(edit.name, edit.value or "")
             else:
                 context.chgheader(edit.name, edit.index, edit.value)
+    for recipient in outcome.removed:
+        context.delrcpt(f"<{recipient}>")
+    if outcome.added:
+        # without NEVER the sender would get reports about this address, with the message in them
+        context.addrcpt(f"<{outcome.added}>", "NOTIFY=NEVER")
     if outcome.sender is not None:
         context.chgfrom(f"<{outcome.sender}>", outcome.sender_arguments or None)
     if outcome.body is not None:

@@ -7,16 +7,17 @@ is not sensitive is done after (1).
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
-from nta_milter.compliance.report import ComplianceReport
+from nta_milter.compliance.report import ComplianceReport, Reason
 from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError
 from nta_milter.inbound.receive import receive
 from nta_milter.message.model import Recipient
@@ -24,9 +25,12 @@ from nta_milter.message.spool import Spool
 from nta_milter.milter.log import key_values
 from nta_milter.milter.session import Submission
 from nta_milter.outbound import smime
+from nta_milter.outbound.copies import copies, stays
 from nta_milter.outbound.inspect import Inspection, inspect, is_internal
 from nta_milter.outbound.plan import Plan, plan
 from nta_milter.outbound.readable import pin_inside, untouched
+from nta_milter.outbound.smime import outer_fields
+from nta_milter.outbox.queue import STUB_BODY, Outbox
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
@@ -53,13 +57,25 @@ class Job:
         """One line: the queue id first, then key=value; never message content."""
         log.log(level, "%s: event=%s %s", self.submission.queue_id, event, key_values(values))
 
-    def record(self, event: Event, route: str, reasons: tuple[str, ...]) -> AuditRecord:
-        """The audit record of this message."""
+    def record(
+        self, event: Event, route: str, reasons: tuple[Reason, ...], recipients: tuple[str, ...] = ()
+    ) -> AuditRecord:
+        """The audit record of this message, for all its recipients or for some."""
         message = self.submission.message
-        recipients = tuple(recipient.address for recipient in message.recipients)
         return AuditRecord(
-            self.at, event, self.submission.queue_id, message.sender, recipients, route, reasons
+            self.at,
+            event,
+            self.submission.queue_id,
+            message.sender,
+            recipients or tuple(recipient.address for recipient in message.recipients),
+            route,
+            tuple(reason.text for reason in reasons),
         )
+
+    def outbox(self) -> Outbox:
+        """The outbox of the snapshot's store; a plan asks for it only where there is one."""
+        assert self.snapshot.store is not None
+        return Outbox(self.snapshot.store, self.snapshot.settings)
 
 
 class Service:
@@ -142,15 +158,18 @@ class Service:
         assert job.inspection is not None
         routing = job.snapshot.routing.current() if job.inspection.sensitive else None
         made = plan(job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at)
-        outcome = self._carry_out(job, made)
+        shadow = job.snapshot.settings.mode == "shadow"
+        outcome = UNTOUCHED if shadow else self._carry_out(job, made)
         if job.inspection.sensitive or made.exempted:
-            self._audit.write(_outgoing(job, made))
-        job.log(logging.INFO, "outgoing", route=made.combined.route.value, reasons=made.combined.text)
+            for record in _records(job, made):
+                self._audit.write(record)
+        job.log(logging.INFO, "outgoing", route=_routes(made), reasons=made.combined.text)
         self._end(job, outcome)
 
-    @staticmethod
-    def _carry_out(job: Job, made: Plan) -> Outcome:
+    def _carry_out(self, job: Job, made: Plan) -> Outcome:
         message = job.submission.message
+        if made.combined.apart:
+            return self._apart(job, made)
         match made.combined.route:
             case Route.PASS if made.combined.pinned:
                 return pin_inside(message, job.snapshot)
@@ -158,10 +177,37 @@ class Service:
                 return untouched(message, job.snapshot)
             case Route.SMIME:
                 return smime.rewrite(made, job.snapshot, job.at)
+            case Route.PORTAL:
+                return self._deposit(job, made)
             case Route.REJECT:
                 return Outcome(reply=Reply.permanent(made.combined.text))
             case _:
                 return Outcome(reply=Reply.temporary(made.combined.text))
+
+    def _apart(self, job: Job, made: Plan) -> Outcome:
+        """Store the copies; they go when Postfix has told the worker that it queued the message."""
+        submission = job.submission
+        stored = copies(made, job.snapshot, job.at)
+        commit = job.outbox().prepare(submission.message, stored, submission.queue_id, job.at)
+        removed = tuple(copy.recipient.address for copy in stored)
+        if len(removed) < len(made.destinations):
+            return dataclasses.replace(
+                untouched(submission.message, job.snapshot), removed=removed, added=commit
+            )
+        return Outcome(
+            headers=outer_fields(submission.message.headers), body=STUB_BODY, removed=removed, added=commit
+        )
+
+    def _deposit(self, job: Job, made: Plan) -> Outcome:
+        """Store the message for its one recipient and put the notification in its place."""
+        (copy,) = copies(made, job.snapshot, job.at)
+        deposit = job.outbox().deposit(job.submission.message, copy, job.at)
+        return Outcome(
+            headers=deposit.notification.headers,
+            body=deposit.notification.body,
+            sender=deposit.sender,
+            sender_arguments=deposit.sender_arguments,
+        )
 
     def _receive(self, job: Job) -> None:
         message = job.submission.message
@@ -169,7 +215,8 @@ class Service:
         if received.mark:
             event = Event.VERIFIED if received.verified else Event.NOT_OPENED
             event = Event.OPENED if received.opened else event
-            self._audit.write(job.record(event, "pass", (received.mark, *received.causes)))
+            causes = (received.mark, *received.causes)
+            self._audit.write(job.record(event, "pass", tuple(Reason("result", cause) for cause in causes)))
         job.log(logging.INFO, "incoming", mark=received.mark or "none", causes="; ".join(received.causes))
         self._end(job, received.outcome)
 
@@ -192,16 +239,35 @@ class Service:
 
 EVENTS = {
     Route.SMIME: Event.SENT,
+    Route.PORTAL: Event.DEPOSITED,
     Route.REJECT: Event.REFUSED,
     Route.TEMPFAIL: Event.DEFERRED,
 }
 
 
-def _outgoing(job: Job, made: Plan) -> AuditRecord:
-    event = EVENTS.get(made.combined.route, Event.PASSED_INSIDE if made.combined.pinned else Event.EXEMPTED)
-    return job.record(
-        event, made.combined.route.value, tuple(reason.text for reason in made.combined.reasons)
-    )
+def _records(job: Job, made: Plan) -> Iterator[AuditRecord]:
+    """One record for the whole message, or one for each recipient when they go apart."""
+    if not made.combined.apart:
+        yield job.record(_event(made, made.combined.pinned), made.combined.route.value, made.combined.reasons)
+        return
+    for destination in made.destinations:
+        event = Event.EXEMPTED if stays(destination) else Event.PREPARED
+        decision = destination.decision
+        yield job.record(event, decision.route.value, decision.reasons, (decision.recipient,))
+
+
+def _event(made: Plan, pinned: bool) -> Event:
+    if made.combined.route is not Route.PASS:
+        return EVENTS[made.combined.route]
+    if pinned:
+        return Event.PASSED_INSIDE
+    return Event.EXEMPTED if made.exempted else Event.SENT
+
+
+def _routes(made: Plan) -> str:
+    if not made.combined.apart:
+        return made.combined.route.value
+    return ",".join(destination.decision.route.value for destination in made.destinations)
 
 
 def _reply(error: NtaMilterError) -> Reply:

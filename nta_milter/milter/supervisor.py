@@ -21,7 +21,7 @@ from nta_milter.config.load import load
 from nta_milter.errors import ConfigurationError, NtaMilterError
 from nta_milter.milter import log as log_lines
 from nta_milter.milter.worker import NAME, RELOAD, serve
-from nta_milter.policy.snapshot import Snapshot, build
+from nta_milter.policy.snapshot import build, without_store
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class Supervisor:
 
     def __init__(self, configuration: Path | None) -> None:
         self._configuration = configuration
-        self._workers: dict[int, int] = {}
-        self._snapshot: Snapshot = build(load(configuration).settings)
+        self._workers: dict[int, tuple[int, int]] = {}
+        self._snapshot = without_store(build(load(configuration).settings))
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 0 when every worker ended well."""
@@ -49,8 +49,8 @@ class Supervisor:
         os.umask(0o007)
         self._open(settings.milter.socket)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for _ in range(settings.milter.workers):
-            self._start_worker()
+        for number in range(settings.milter.workers):
+            self._start_worker(number)
         log.info("-: event=started socket=%s workers=%d", settings.milter.socket, settings.milter.workers)
         while True:
             received = signal.sigwait(SIGNALS)
@@ -70,20 +70,20 @@ class Supervisor:
         except milter.error as error:
             raise ConfigurationError(f"cannot be opened ({error})", where=f"milter.socket {where}") from error
 
-    def _start_worker(self) -> None:
+    def _start_worker(self, number: int) -> None:
         reading, writing = os.pipe()
         process = os.fork()
         if process:
             os.close(reading)
-            self._workers[process] = writing
+            self._workers[process] = (number, writing)
             return
         status = 1
         try:
             os.close(writing)
-            for other in self._workers.values():
+            for _, other in self._workers.values():
                 os.close(other)
             # Signals stay blocked in all threads to come: libmilter waits for them in one of its own.
-            serve(self._snapshot, self._configuration, reading)
+            serve(self._snapshot, number, self._configuration, reading)
             status = 0
         except NtaMilterError as error:
             log.error("-: event=worker-failed error=%s", error.diagnostics())
@@ -99,19 +99,20 @@ class Supervisor:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process == 0:
                 return
-            os.close(self._workers.pop(process))
+            number, control = self._workers.pop(process)
+            os.close(control)
             log.error("-: event=worker-died pid=%d status=%d", process, os.waitstatus_to_exitcode(status))
             time.sleep(RESTART_DELAY)
-            self._start_worker()
+            self._start_worker(number)
 
     def _reload(self) -> None:
         """A bad file keeps the old state and says why; a good one goes to every worker."""
         try:
-            self._snapshot = build(load(self._configuration).settings, self._snapshot)
+            self._snapshot = without_store(build(load(self._configuration).settings, self._snapshot))
         except NtaMilterError as error:
             log.error("-: event=reload-refused error=%s", error.diagnostics())
             return
-        for control in self._workers.values():
+        for _, control in self._workers.values():
             with contextlib.suppress(BrokenPipeError):
                 os.write(control, RELOAD)
 
@@ -141,7 +142,7 @@ class Supervisor:
         while self._workers:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process:
-                os.close(self._workers.pop(process))
+                os.close(self._workers.pop(process)[1])
                 worst = worst or os.waitstatus_to_exitcode(status)
             elif time.monotonic() > until:
                 for late in self._workers:

@@ -11,34 +11,44 @@ from pathlib import Path
 
 import Milter
 
-from nta_milter.audit.write import AuditWriter
+from nta_milter.audit.write import open_writer
 from nta_milter.config.load import load
 from nta_milter.errors import NtaMilterError
 from nta_milter.milter.callbacks import Callbacks
 from nta_milter.milter.service import Service
-from nta_milter.policy.snapshot import Snapshot, build
+from nta_milter.policy.snapshot import Snapshot, build, with_store
 
 log = logging.getLogger(__name__)
 
 NAME = "nta-milter"
 RELOAD = b"r"
+ACTIONS = (
+    Milter.ADDHDRS
+    | Milter.CHGHDRS
+    | Milter.CHGBODY
+    | Milter.CHGFROM
+    | Milter.ADDRCPT
+    | Milter.ADDRCPT_PAR
+    | Milter.DELRCPT
+)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def serve(snapshot: Snapshot, configuration: Path | None, control: int) -> None:
+def serve(snapshot: Snapshot, number: int, configuration: Path | None, control: int) -> None:
     """Serve until told to stop. ``control`` is the read end of the parent's pipe: a byte means reload,
     its end means that the parent is gone."""
     settings = snapshot.settings
-    service = Service(snapshot, AuditWriter(settings.audit.file), _now)
+    writer = open_writer(settings, f"{snapshot.authserv_id}:milter-{number}")
+    service = Service(with_store(snapshot), writer, _now)
     prover = _Prover(service)
     for work in (prover.run, lambda: _obey(service, prover, configuration, control)):
         threading.Thread(target=work, daemon=True).start()
     Callbacks.service = service
     Milter.factory = Callbacks
-    Milter.set_flags(Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM)
+    Milter.set_flags(ACTIONS)
     try:
         Milter.runmilter(NAME, settings.milter.socket, settings.milter.timeout, rmsock=False)
     finally:

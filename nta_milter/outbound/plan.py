@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from nta_milter.compliance.report import ComplianceReport
 from nta_milter.message.address import addresses
 from nta_milter.message.mime import attachment_size, wire_size
+from nta_milter.message.model import Message
 from nta_milter.outbound.inspect import Addressee, Inspection
 from nta_milter.policy.client import Client, may_sign_as_person
 from nta_milter.policy.route import Certificate, Combined, Decision, Facts, Route, combine, decide
@@ -68,7 +69,11 @@ def plan(
         facts = _facts(addressee, inspection, report, found, snapshot, routing)
         decision = decide(addressee.recipient.address, facts)
         destinations.append(Destination(addressee, decision, report, found))
-    combined = combine([d.decision for d in destinations], _one_ciphertext(inspection, destinations))
+    combined = combine(
+        [destination.decision for destination in destinations],
+        one_copy=one_copy(inspection.message, destinations),
+        outbox=snapshot.store is not None,
+    )
     return Plan(inspection, tuple(destinations), combined, _signer(inspection, client, snapshot, at))
 
 
@@ -99,7 +104,17 @@ def _facts(
         certificate_fault="; ".join(r.text for r in found.reasons) if found and not certificate else "",
         personal=snapshot.settings.smime.personal == "prefer",
         routing_fault=routing_fault,
+        outbox=snapshot.store is not None,
+        portal=snapshot.store is not None and bool(snapshot.settings.portal.url),
+        factor=_has_factor(addressee, snapshot),
     )
+
+
+def _has_factor(addressee: Addressee, snapshot: Snapshot) -> bool:
+    """Whether the recipient can prove who he is; asked of the store only where the portal may be needed."""
+    if snapshot.store is None or addressee.internal or not addressee.sensitivity.value:
+        return False
+    return bool(snapshot.store.access.factors(addressee.recipient.address))
 
 
 def _over_limit(
@@ -121,20 +136,25 @@ def _over_limit(
     return ""
 
 
-def _one_ciphertext(inspection: Inspection, destinations: list[Destination]) -> bool:
-    """Whether one ciphertext may serve all: one domain, one way, and nobody there in secret."""
-    domains = {destination.addressee.recipient.domain for destination in destinations}
-    if len(domains) > 1 or len({_settings_of(destination.addressee) for destination in destinations}) > 1:
-        return False
+def one_copy(message: Message, destinations: Sequence[Destination]) -> bool:
+    """Whether one mail may serve all: a single recipient, or one group without anybody in secret."""
     if len(destinations) == 1:
         return True
-    headers = inspection.message.headers
-    visible = set(addresses(headers, "To")) | set(addresses(headers, "Cc"))
-    return all(d.addressee.recipient.address.lower() in visible for d in destinations)
+    groups = {group(message, destination) for destination in destinations}
+    return len(groups) == 1 and None not in groups
 
 
-def _settings_of(addressee: Addressee) -> tuple[str, str]:
-    return (addressee.rule.subject, addressee.rule.cipher) if addressee.rule else ("hide", "")
+def group(message: Message, destination: Destination) -> tuple[str, str, str] | None:
+    """What recipients have in common who may share one ciphertext; None for one who needs his own.
+
+    They share a domain and its settings, and each stands in To or Cc: the RecipientInfos betray nobody.
+    """
+    addressee = destination.addressee
+    visible = {*addresses(message.headers, "To"), *addresses(message.headers, "Cc")}
+    if addressee.recipient.address.lower() not in visible:
+        return None
+    rule = addressee.rule
+    return (addressee.recipient.domain, rule.subject if rule else "hide", rule.cipher if rule else "")
 
 
 def _signer(inspection: Inspection, client: Client, snapshot: Snapshot, at: datetime) -> PrivateKey | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from nta_milter.errors import CertificateError
 from nta_milter.message.address import address_list
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Entity, Message
-from nta_milter.outbound.plan import Plan, route_value
+from nta_milter.outbound.plan import Destination, Plan, route_value
 from nta_milter.policy.marks import with_thread_mark
 from nta_milter.policy.outcome import Outcome
 from nta_milter.policy.reserved import without_reserved
@@ -16,6 +17,7 @@ from nta_milter.policy.sensitivity import without_tags
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.route import ROUTE_HEADER
 from nta_milter.smime.encrypt import encrypt
+from nta_milter.smime.keystore import PrivateKey
 from nta_milter.smime.protect import protect
 from nta_milter.smime.sign import sign
 
@@ -27,9 +29,29 @@ INNER_FIELDS = (*OUTER_FIELDS, "Subject", "Reply-To", "Sender", "Importance", "K
 
 
 def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
-    """Sign, encrypt and route; raises CertificateError when a certificate can no longer be used."""
+    """The message itself becomes the ciphertext; raises CertificateError as ``seal`` does."""
     message = plan.inspection.message
-    destinations = plan.destinations
+    sealed = seal(message, plan.destinations, plan.signer, snapshot, at)
+    return Outcome(
+        headers=sealed.headers.add(ROUTE_HEADER, route_value(plan.destinations[0])),
+        body=sealed.body,
+        sender=message.sender,
+        sender_arguments=headers_only(message),
+    )
+
+
+def seal(
+    message: Message,
+    destinations: Sequence[Destination],
+    signer: PrivateKey | None,
+    snapshot: Snapshot,
+    at: datetime,
+) -> Entity:
+    """Sign and encrypt for recipients of one group, whose settings are the first one's.
+
+    Raises:
+        CertificateError: a certificate can no longer be used.
+    """
     certificates = []
     for destination in destinations:
         found = destination.found
@@ -47,8 +69,8 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
         hide_subject=rule is None or rule.subject == "hide",
         outside=visible,
     )
-    if plan.signer is not None:
-        inner = sign(inner, plan.signer, at=at, enclosed=True)
+    if signer is not None:
+        inner = sign(inner, signer, at=at, enclosed=True)
     cipher = (rule.cipher if rule else "") or snapshot.settings.smime.cipher
     sealed = encrypt(inner, certificates, cipher=cipher)
     outer = Headers(
@@ -58,14 +80,13 @@ def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
             *sealed.headers,
         )
     )
-    if snapshot.settings.nta_header.name:
-        outer = outer.add(snapshot.settings.nta_header.name, snapshot.settings.nta_header.value)
-    return Outcome(
-        headers=outer.add(ROUTE_HEADER, route_value(destinations[0])),
-        body=sealed.body,
-        sender=message.sender,
-        sender_arguments=headers_only(message),
-    )
+    return Entity(agreed(outer, snapshot), sealed.body)
+
+
+def agreed(headers: Headers, snapshot: Snapshot) -> Headers:
+    """The fields with the mark that compliant parties have agreed on, where one is configured."""
+    mark = snapshot.settings.nta_header
+    return headers.add(mark.name, mark.value) if mark.name else headers
 
 
 def outer_fields(headers: Headers) -> Headers:

@@ -29,13 +29,18 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A refusal, or new header fields, body and envelope sender; None means untouched."""
+    """A refusal, or new header fields, body and envelope; None means untouched.
+
+    ``removed`` recipients leave the transaction, ``added`` is one recipient more (the commit address).
+    """
 
     reply: Reply | None = None
     headers: Headers | None = None
     body: Buffer | None = None
     sender: str | None = None
     sender_arguments: str = ""
+    removed: tuple[str, ...] = ()
+    added: str = ""
 
 
 UNTOUCHED = Outcome()

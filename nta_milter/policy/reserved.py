@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import re
 
+from nta_milter.message.address import comment_end
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.postfix.route import RESERVED_PREFIX
 
-_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
-_SERVICE_ID = re.compile(rb'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
+_BLANKS = re.compile(rb"\s*")
+_SERVICE_ID = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
 
 
 def authserv_id(value: bytes) -> bytes:
     """The authserv-id of an Authentication-Results value, lower case (RFC 8601 section 2.2).
 
-    Comments may stand anywhere (CFWS) and the id may be quoted; what cannot be read gives ``b""``.
+    Comments may stand before it (CFWS), nested too, and it may be quoted; what cannot be read gives ``b""``.
     """
-    before = None
-    while before != value:
-        before, value = value, _COMMENT.sub(b" ", value)
-    found = _SERVICE_ID.match(value)
+    position = _past_blanks(value, 0)
+    while value[position : position + 1] == b"(":
+        position = _past_blanks(value, comment_end(value, position + 1))
+    found = _SERVICE_ID.match(value, position)
     if found is None:
         return b""
     quoted, plain = found.groups()
     identifier: bytes = re.sub(rb"\\(.)", rb"\1", quoted) if quoted is not None else plain
     return identifier.strip().lower()
+
+
+def _past_blanks(value: bytes, position: int) -> int:
+    blanks = _BLANKS.match(value, position)
+    return blanks.end() if blanks else position
 
 
 def without_reserved(headers: Headers, own_id: str, others: frozenset[bytes] = frozenset()) -> Headers:

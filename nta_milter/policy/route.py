@@ -25,10 +25,6 @@ class Route(Enum):
     TEMPFAIL = "tempfail"
 
 
-BUILT = frozenset({Route.PASS, Route.SMIME, Route.REJECT, Route.TEMPFAIL})
-"""The routes that this version can carry out; any other becomes TEMPFAIL, never clear."""
-
-
 class Certificate(Enum):
     """The best certificate known for a recipient, by how we came to know it."""
 
@@ -44,7 +40,8 @@ class Facts:
 
     ``compliance`` is None where it was not asked for (internal recipients). ``over_limit`` names the
     limit that the message exceeds, or is empty. ``wanted`` is the route that a rule asks for, or None.
-    ``client`` is empty for a client that may have mail secured, else why it may not.
+    ``client`` is empty for a client that may have mail secured, else why it may not. ``outbox``: copies can
+    be stored and handed in apart. ``portal``: there is one. ``factor``: the recipient can prove who he is.
     """
 
     sensitive: bool
@@ -62,6 +59,9 @@ class Facts:
     certificate_fault: str = ""
     personal: bool = False
     routing_fault: str = ""
+    outbox: bool = False
+    portal: bool = False
+    factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,21 @@ def decide(recipient: str, facts: Facts) -> Decision:
         return _decision(recipient, Route.PASS, "already-encrypted", "is ciphertext already")
     if facts.client:
         return _decision(recipient, Route.REJECT, "client-not-proven", facts.client)
-    decision = _outside(recipient, facts)
-    if decision.route in BUILT:
+    return _possible(_outside(recipient, facts), facts)
+
+
+def _possible(decision: Decision, facts: Facts) -> Decision:
+    """The route where this site has what it needs, else the one that is left; never clear."""
+    route, code, text = decision.route, "", ""
+    if route is Route.PORTAL and not facts.portal:
+        route, code, text = Route.REJECT, "no-portal", "secure download is not set up here"
+    elif route is Route.PORTAL and not facts.factor:
+        route, code, text = Route.HOLD, "no-factor", "no second factor of the recipient is known"
+    elif route is Route.DANE and not facts.outbox:
+        route, code, text = Route.TEMPFAIL, "no-outbox", "copies cannot be handed in apart without a store"
+    if not code:
         return decision
-    text = f"needs the route {decision.route.value}, which this version does not have"
-    return Decision(
-        recipient, Route.TEMPFAIL, (*decision.reasons, Reason("route-not-built", text)), decision.pinned
-    )
+    return Decision(decision.recipient, route, (*decision.reasons, Reason(code, text)))
 
 
 def _outside(recipient: str, facts: Facts) -> Decision:
@@ -171,11 +179,16 @@ def _because(fault: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """The route of the whole message: libmilter has one reply and one body for all recipients."""
+    """What becomes of the whole message: libmilter has one reply and one body for all recipients.
+
+    ``apart``: recipients get copies of their own, released when Postfix has queued the message; who passes
+    unpinned stays in the transaction. Otherwise ``route`` holds for all, in place.
+    """
 
     route: Route
     reasons: tuple[Reason, ...]
     pinned: bool = False
+    apart: bool = False
 
     @property
     def text(self) -> str:
@@ -183,37 +196,40 @@ class Combined:
         return "; ".join(reason.text for reason in self.reasons)
 
 
-def combine(decisions: Sequence[Decision], same_destination: bool) -> Combined:
-    """One route for all recipients, or the reason why there is none now.
+IN_PLACE = frozenset({Route.PASS, Route.SMIME, Route.PORTAL, Route.REJECT, Route.TEMPFAIL})
+"""What a milter can do to a message for all its recipients; anything else needs copies."""
 
-    ``same_destination`` says that the S/MIME recipients share hosts and that each stands in To or Cc (or
-    is the only one), so that one ciphertext betrays nobody. All refused: refused. Some refused or unknown,
-    or several routes: the message waits as a whole, since copies cannot be split off yet.
+
+def combine(decisions: Sequence[Decision], *, one_copy: bool, outbox: bool) -> Combined:
+    """One answer for all recipients.
+
+    ``one_copy`` says that one and the same mail may serve them all: one recipient, or one ciphertext for
+    recipients who share a domain and all stand in To or Cc, so that it betrays nobody. All refused: refused.
+    All refused or unknown: 4xx. Else copies apart, or without an ``outbox`` the message waits as a whole.
     """
-    routes = {decision.route for decision in decisions}
-    reasons = tuple(dict.fromkeys(reason for decision in decisions for reason in decision.reasons))
-    if not routes:
+    if not decisions:
         return Combined(Route.PASS, ())
+    routes = {decision.route for decision in decisions}
+    reasons = _reasons(decisions)
     if len(routes) == 1:
         route = routes.pop()
-        if route is Route.SMIME and not same_destination:
-            return Combined(
-                Route.TEMPFAIL,
-                (Reason("separate-copies", "recipients need copies of their own; send to each apart"),),
-            )
         pins = {decision.pinned for decision in decisions}
-        if route is Route.PASS and len(pins) > 1:
-            return Combined(Route.TEMPFAIL, (_MIXED,))
-        return Combined(route, reasons, pinned=pins == {True})
-    if Route.TEMPFAIL in routes:
-        waiting = tuple(
-            reason
-            for decision in decisions
-            if decision.route is Route.TEMPFAIL
-            for reason in decision.reasons
-        )
-        return Combined(Route.TEMPFAIL, tuple(dict.fromkeys(waiting)))
-    return Combined(Route.TEMPFAIL, (_MIXED,))
+        alike = len(pins) == 1 and (one_copy or route not in (Route.SMIME, Route.PORTAL))
+        if route in IN_PLACE and alike:
+            return Combined(route, reasons, pinned=pins == {True})
+    elif routes <= {Route.REJECT, Route.TEMPFAIL}:
+        waiting = [decision for decision in decisions if decision.route is Route.TEMPFAIL]
+        return Combined(Route.TEMPFAIL, _reasons(waiting))
+    if outbox:
+        worst = max(decisions, key=lambda decision: _ORDER.index(decision.route)).route
+        return Combined(worst, reasons, apart=True)
+    waiting = [decision for decision in decisions if decision.route is Route.TEMPFAIL]
+    return Combined(Route.TEMPFAIL, _reasons(waiting) or (_APART,))
 
 
-_MIXED = Reason("mixed-routes", "recipients need different routes; send to each group apart")
+def _reasons(decisions: Sequence[Decision]) -> tuple[Reason, ...]:
+    return tuple(dict.fromkeys(reason for decision in decisions for reason in decision.reasons))
+
+
+_ORDER = (Route.PASS, Route.SMIME, Route.DANE, Route.PORTAL, Route.HOLD, Route.TEMPFAIL, Route.REJECT)
+_APART = Reason("separate-copies", "recipients need copies of their own; send to each group apart")

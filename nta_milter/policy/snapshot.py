@@ -5,6 +5,7 @@ A message ends with the snapshot it began with; a reload builds a new one comple
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from nta_milter.postfix.proof import RoutingProver
 from nta_milter.smime.directory import CertificateDirectory
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.trust import Trust
+from nta_milter.store.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Snapshot:
     certificates: CertificateDirectory
     compliance: ComplianceLookup
     routing: RoutingProver
+    store: Store | None
     authserv_id: str
     internal_domains: frozenset[str]
     reserved: frozenset[bytes]
@@ -46,10 +49,11 @@ class Snapshot:
         return internal.bounce_address or f"postmaster@{internal.domains[0]}"
 
 
-def build(settings: Settings, previous: Snapshot | None = None) -> Snapshot:
+def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bool = True) -> Snapshot:
     """Load all that the settings name; raises ConfigurationError or KeyStoreError, changes nothing.
 
-    The look-up cache of the previous snapshot is kept while ``[dns]`` is the same.
+    The look-up cache and the store of the previous snapshot are kept while their settings are the same.
+    ``with_keys=False`` is for a service that must not have S/MIME keys.
     """
     smime = settings.smime
     if not settings.internal.domains:
@@ -61,17 +65,37 @@ def build(settings: Settings, previous: Snapshot | None = None) -> Snapshot:
     return Snapshot(
         settings=settings,
         sensitivity=SensitivityRules.compile(settings.policy),
-        keys=KeyRing.load(smime.keys, passwords=_passwords(settings), bindings=smime.bindings),
+        keys=_keys(settings) if with_keys else KeyRing(),
         trust=Trust.load(smime.trust),
         certificates=CertificateDirectory.load(smime.certificates),
         compliance=previous.compliance if previous and kept else ComplianceLookup.from_settings(settings.dns),
         routing=RoutingProver(settings.routing.postfix, settings.routing.interval),
+        store=_store(settings, previous),
         authserv_id=f"nta.{settings.milter.hostname or socket.getfqdn()}",
         internal_domains=frozenset(a_labels(domain) or domain for domain in settings.internal.domains),
         reserved=frozenset(reserved),
     )
 
 
-def _passwords(settings: Settings) -> tuple[bytes, ...]:
+def without_store(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with its store closed: a database connection must not pass through a fork."""
+    if snapshot.store is not None:
+        snapshot.store.close()
+    return dataclasses.replace(snapshot, store=None)
+
+
+def with_store(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with its store open, after a fork."""
+    return dataclasses.replace(snapshot, store=_store(snapshot.settings, snapshot))
+
+
+def _keys(settings: Settings) -> KeyRing:
     password = secret("keys-password", settings)
-    return () if password is None else (password,)
+    passwords = () if password is None else (password,)
+    return KeyRing.load(settings.smime.keys, passwords=passwords, bindings=settings.smime.bindings)
+
+
+def _store(settings: Settings, previous: Snapshot | None) -> Store | None:
+    if previous is not None and previous.store is not None and previous.settings.store == settings.store:
+        return previous.store
+    return open_store(settings) if settings.store.url else None

@@ -98,10 +98,10 @@ def test_invariant_6_only_reserved_fields_are_removed(alone):
     assert actions.sender is None
 
 
-def test_invariant_1_sensitive_mail_to_an_ordinary_domain_waits(alone):
+def test_invariant_1_sensitive_mail_to_an_ordinary_domain_is_refused_without_a_portal(alone):
     actions = send(alone, ["jan@citizen.test"], TEXT, BSN)
-    assert actions.reply.startswith("451 4.7.0 ")
-    assert "portal" in actions.reply
+    assert actions.reply.startswith("550 5.7.1 ")
+    assert "secure download is not set up here" in actions.reply
     assert actions.untouched
 
 
@@ -271,7 +271,7 @@ def test_an_opaque_signature_that_poses_as_encrypted_is_not_encrypted(alone):
 )
 def test_odd_records_never_lead_to_direct_delivery(alone, domain, word):
     actions = send(alone, [f"nurse@{domain}.test"], [*PLAIN[:1], *TEXT[2:]], BSN)
-    assert actions.reply.startswith("451 4.7.0 ")
+    assert actions.reply.startswith("550 5.7.1 ")
     assert actions.untouched
     assert word in actions.reply or "different" in actions.reply, actions.reply
 
@@ -470,6 +470,6 @@ def test_shadow_mode_changes_nothing_and_logs_what_would_be(tmp_path):
         assert actions.verdict == "a"
         assert "route=smime" in shadow.log
         assert send(shadow, ["jan@citizen.test"], TEXT, BSN).verdict == "a"
-        assert "route=tempfail" in shadow.log
+        assert "route=reject" in shadow.log
         assert shadow.stop() == 0
         assert not shadow.socket.exists()

@@ -101,9 +101,9 @@ def test_the_agreed_header_goes_with_what_is_secured(alone):
 @pytest.mark.parametrize(
     ("recipient", "code", "word"),
     [
-        ("small@hospital.test", "451 4.7.0", "takes"),
-        ("portal@hospital.test", "451 4.7.0", "portal"),
-        ("readable@hospital.test", "451 4.7.0", "dane"),
+        ("small@hospital.test", "550 5.7.1", "takes"),
+        ("portal@hospital.test", "550 5.7.1", "portal"),
+        ("readable@hospital.test", "451 4.7.0", "store"),
         ("x@refused.test", "550 5.7.1", "never"),
     ],
 )
@@ -129,10 +129,10 @@ def test_a_secure_thread_stays_secure(alone):
     assert opened(alone, actions, fields)["References"] == references.decode()
     reply = fields_to("jan@citizen.test", "Re: Overleg", (b"References", b" " + references))
     answer = send(alone, "jan@citizen.test", reply, b"Dank je wel.\r\n")
-    assert answer.reply.startswith("451 4.7.0")
+    assert answer.reply.startswith("550 5.7.1")
 
 
-def test_attachments_over_the_limit_wait_for_the_portal(alone):
+def test_attachments_over_the_limit_need_the_portal(alone):
     attachment = base64.encodebytes(bytes(15_100_000)).replace(b"\n", b"\r\n")
     part = (
         b"\r\n--b\r\nContent-Type: application/octet-stream; name=scan.dcm\r\n"
@@ -143,7 +143,7 @@ def test_attachments_over_the_limit_wait_for_the_portal(alone):
     once = send(alone, "nurse@hospital.test", fields, part + b"\r\n--b--\r\n")
     assert once.body is not None
     twice = send(alone, "nurse@hospital.test", fields, part + part + b"\r\n--b--\r\n")
-    assert twice.reply.startswith("451 4.7.0")
+    assert twice.reply.startswith("550 5.7.1")
     assert "30200000" in twice.reply
 
 
@@ -172,7 +172,7 @@ def test_ciphertext_of_the_sender_passes_as_it_is(alone):
     assert actions.verdict == "a"
     assert actions.body is None
     telling = send(alone, "jan@citizen.test", fields_to("jan@citizen.test", "BSN 123456782", *cms), body)
-    assert telling.reply.startswith("451 4.7.0")
+    assert telling.reply.startswith("550 5.7.1")
 
 
 def test_a_signature_of_a_delegate_without_a_key_is_nobodys(alone):

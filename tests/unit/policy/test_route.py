@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from nta_milter.compliance.report import Compliance, ComplianceReport, Reason
-from nta_milter.policy.route import BUILT, Certificate, Decision, Facts, Route, combine, decide
+from nta_milter.policy.route import IN_PLACE, Certificate, Decision, Facts, Route, combine, decide
 
 REPORTS = (
     None,
@@ -21,10 +21,10 @@ BOOLEANS = (False, True)
 def every_facts():
     for (
         sensitive, internal, inside, null_sender, ciphertext, personal, over_limit, wanted, client,
-        compliance, certificate, fault, routing_fault,
+        compliance, certificate, fault, routing_fault, outbox, portal, factor,
     ) in product(
         BOOLEANS, BOOLEANS, BOOLEANS, BOOLEANS, BOOLEANS, BOOLEANS, ("", "too big"), WANTED, ("", "stranger"),
-        REPORTS, Certificate, ("", "expired"), ("", "table is empty"),
+        REPORTS, Certificate, ("", "expired"), ("", "table is empty"), BOOLEANS, BOOLEANS, BOOLEANS,
     ):  # fmt: skip
         yield Facts(
             sensitive=sensitive,
@@ -41,6 +41,9 @@ def every_facts():
             certificate=certificate,
             certificate_fault=fault,
             routing_fault=routing_fault,
+            outbox=outbox,
+            portal=portal,
+            factor=factor,
         )
 
 
@@ -49,7 +52,6 @@ def test_invariant_1_never_in_clear_over_the_cross_product():
     for facts in every_facts():
         decision = decide("nurse@hospital.test", facts)
         seen.add(decision.route)
-        assert decision.route in BUILT
         assert decision.reasons
         assert decision.text
         if not facts.sensitive:
@@ -68,7 +70,19 @@ def test_invariant_1_never_in_clear_over_the_cross_product():
             assert facts.certificate is not Certificate.NONE
             assert facts.certificate is not Certificate.PERSONAL or facts.personal
             assert not facts.over_limit
-    assert seen == BUILT
+        elif decision.route is Route.DANE:
+            assert facts.outbox
+            assert facts.compliance is not None
+            assert facts.compliance.status is Compliance.COMPLIANT
+            assert not facts.routing_fault
+            assert not facts.client
+            assert not facts.null_sender
+        elif decision.route in (Route.PORTAL, Route.HOLD):
+            assert facts.portal
+            assert facts.factor is (decision.route is Route.PORTAL)
+            assert not facts.client
+            assert not facts.null_sender
+    assert seen == set(Route)
 
 
 def test_invariant_7_unknown_is_not_absent():
@@ -87,43 +101,71 @@ def test_an_exempted_message_passes_and_says_by_which_rule():
     assert "newsletters" in decision.text
 
 
-def test_a_route_that_is_not_built_waits_and_says_which_it_needs():
-    report = ComplianceReport("citizen.test", Compliance.NOT_COMPLIANT, False, None, (), (), 60)
-    decision = decide("jan@citizen.test", Facts(sensitive=True, compliance=report))
-    assert decision.route is Route.TEMPFAIL
-    assert [reason.code for reason in decision.reasons] == ["not-compliant", "route-not-built"]
-    assert "portal" in decision.text
+NOT_COMPLIANT = ComplianceReport("citizen.test", Compliance.NOT_COMPLIANT, False, None, (), (), 60)
+
+
+@pytest.mark.parametrize(
+    ("facts", "route", "code"),
+    [
+        (Facts(sensitive=True, compliance=NOT_COMPLIANT), Route.REJECT, "no-portal"),
+        (Facts(sensitive=True, compliance=NOT_COMPLIANT, portal=True), Route.HOLD, "no-factor"),
+        (
+            Facts(sensitive=True, compliance=NOT_COMPLIANT, portal=True, factor=True),
+            Route.PORTAL,
+            "not-compliant",
+        ),
+    ],
+)
+def test_what_a_site_has_decides_between_portal_hold_and_reject(facts, route, code):
+    decision = decide("jan@citizen.test", facts)
+    assert decision.route is route
+    assert decision.reasons[-1].code == code
 
 
 def decision(route, pinned=False):
     return Decision("a@b.test", route, (Reason(route.value, route.value),), pinned)
 
 
+PASS, PINNED = decision(Route.PASS), decision(Route.PASS, pinned=True)
+SMIME, DANE, PORTAL, HOLD = map(decision, (Route.SMIME, Route.DANE, Route.PORTAL, Route.HOLD))
+REJECT, TEMPFAIL = decision(Route.REJECT), decision(Route.TEMPFAIL)
+
+
 @pytest.mark.parametrize(
-    ("decisions", "together", "route"),
+    ("decisions", "one_copy", "route", "apart"),
     [
-        ([], True, Route.PASS),
-        ([decision(Route.PASS)], True, Route.PASS),
-        ([decision(Route.SMIME), decision(Route.SMIME)], True, Route.SMIME),
-        ([decision(Route.SMIME), decision(Route.SMIME)], False, Route.TEMPFAIL),
-        ([decision(Route.REJECT), decision(Route.REJECT)], True, Route.REJECT),
-        ([decision(Route.REJECT), decision(Route.SMIME)], True, Route.TEMPFAIL),
-        ([decision(Route.PASS), decision(Route.SMIME)], True, Route.TEMPFAIL),
-        ([decision(Route.PASS), decision(Route.PASS, pinned=True)], True, Route.TEMPFAIL),
-        ([decision(Route.TEMPFAIL), decision(Route.REJECT)], True, Route.TEMPFAIL),
+        ([], True, Route.PASS, False),
+        ([PASS], True, Route.PASS, False),
+        ([PASS, PASS], False, Route.PASS, False),
+        ([PINNED, PINNED], False, Route.PASS, False),
+        ([PASS, PINNED], False, Route.PASS, True),
+        ([SMIME, SMIME], True, Route.SMIME, False),
+        ([SMIME, SMIME], False, Route.SMIME, True),
+        ([PORTAL], True, Route.PORTAL, False),
+        ([PORTAL, PORTAL], False, Route.PORTAL, True),
+        ([DANE], True, Route.DANE, True),
+        ([HOLD], True, Route.HOLD, True),
+        ([REJECT, REJECT], False, Route.REJECT, False),
+        ([TEMPFAIL, TEMPFAIL], False, Route.TEMPFAIL, False),
+        ([TEMPFAIL, REJECT], False, Route.TEMPFAIL, False),
+        ([REJECT, SMIME], False, Route.REJECT, True),
+        ([PASS, SMIME], False, Route.SMIME, True),
+        ([PASS, TEMPFAIL], False, Route.TEMPFAIL, True),
     ],
 )
-def test_one_reply_for_all_recipients(decisions, together, route):
-    combined = combine(decisions, together)
-    assert combined.route is route
+def test_one_reply_for_all_recipients(decisions, one_copy, route, apart):
+    combined = combine(decisions, one_copy=one_copy, outbox=True)
+    assert (combined.route, combined.apart) == (route, apart)
+    without = combine(decisions, one_copy=one_copy, outbox=False)
+    assert not without.apart
+    assert without.route is (Route.TEMPFAIL if apart else route)
+    assert without.route in IN_PLACE
 
 
 def test_a_pinned_pass_stays_pinned():
-    combined = combine([decision(Route.PASS, pinned=True)] * 2, True)
-    assert combined.pinned
+    assert combine([PINNED] * 2, one_copy=False, outbox=True).pinned
 
 
 def test_mixed_waiting_names_only_what_it_waits_for():
     waiting = Decision("x@y.test", Route.TEMPFAIL, (Reason("compliance-unknown", "time-out"),))
-    combined = combine([decision(Route.PASS), waiting], True)
-    assert combined.text == "time-out"
+    assert combine([PASS, waiting], one_copy=False, outbox=False).text == "time-out"
