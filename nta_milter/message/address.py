@@ -194,7 +194,7 @@ def _tokens(value: bytes) -> Iterator[_Token]:
         position = token.end()
         quoted, end, blanks, literal, special, text = token.groups()
         if special == b"(":
-            position = _comment_end(value, position)
+            position = comment_end(value, position)
             blank = True
         elif blanks:
             blank = True
@@ -209,8 +209,8 @@ def _tokens(value: bytes) -> Iterator[_Token]:
             blank = False
 
 
-def _comment_end(value: bytes, position: int) -> int:
-    """Where a comment ends, nested ones included; one without an end takes all."""
+def comment_end(value: bytes, position: int) -> int:
+    """Where the comment ends whose bracket is before ``position``, nested ones too; an open one takes all."""
     depth = 1
     for piece in _COMMENT_PIECE.finditer(value, position):
         depth += (piece[0] == b"(") - (piece[0] == b")")
