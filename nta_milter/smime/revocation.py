@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from asn1crypto import crl, pem, x509
 from OpenSSL import crypto
 
 from nta_milter.errors import KeyStoreError
-from nta_milter.smime.certificate import Certificate, first_line
+from nta_milter.smime.certificate import first_line
 from nta_milter.smime.compatibility import PARSE_ERRORS, load_crl
 
 SUFFIXES = (".crl", ".pem", ".der")
@@ -55,14 +55,15 @@ class RevocationLists:
     def __len__(self) -> int:
         return sum(len(lists) for lists in self._lists.values())
 
-    def add_to(self, store: crypto.X509Store, certificate: Certificate) -> None:
-        """Give an OpenSSL store the lists of a certificate's issuer, and no more: they may be large."""
-        try:
-            issuer = _name(x509.Name.load(certificate.issuer))
-        except PARSE_ERRORS:
-            return
-        for item in self._lists.get(issuer, ()):
-            store.add_crl(item)
+    def add_to(self, store: crypto.X509Store, issuers: Iterable[bytes]) -> None:
+        """Give an OpenSSL store the lists of some issuers (DER Names), and no more: they may be large."""
+        for issuer in issuers:
+            try:
+                name = _name(x509.Name.load(issuer))
+            except PARSE_ERRORS:
+                continue
+            for item in self._lists.get(name, ()):
+                store.add_crl(item)
 
 
 def _name(name: Any) -> str:

@@ -32,8 +32,12 @@ FILE_SUFFIXES = (".pem", ".crt", ".cer")
 _STRONG_HASHES = frozenset(
     {"sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "shake256"}
 )
-_EXPIRED, _REVOKED = 10, 23
-"""X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_REVOKED of OpenSSL."""
+_NO_CRL, _EXPIRED, _REVOKED = 3, 10, 23
+"""X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_REVOKED of OpenSSL."""
+
+_EXTENDED_CRL_SUPPORT, _USE_DELTAS = 0x1000, 0x2000
+"""X509_V_FLAG of OpenSSL, without a name in pyOpenSSL: lists for some reasons, or signed by another key of
+the issuer, and delta lists."""
 
 TrustStatus = Literal["trusted", "untrusted", "expired", "revoked", "unknown"]
 
@@ -78,7 +82,7 @@ class Trust:
         self._anchors = frozenset(self.anchors)
         self._refuse_unknown = unknown_revocation == "refuse"
         self._lists = lists if lists is not None and len(lists) else None
-        self._revocation_stores: dict[tuple[bytes, int], crypto.X509Store] = {}
+        self._revocation_stores: dict[tuple[tuple[bytes, ...], int, int], crypto.X509Store] = {}
         self._lock = threading.Lock()
         self._openssl_anchors = tuple(_to_openssl_anchor(anchor) for anchor in self.anchors)
 
@@ -123,23 +127,23 @@ class Trust:
         fault = _purpose_fault(outcome, purpose, self._anchors) or _strength_fault(outcome)
         if fault:
             return TrustVerdict("untrusted", fault, chain=outcome)
-        return self._judge_revocation(outcome, at)
+        return self._judge_revocation(outcome, helping, at)
 
-    def _judge_revocation(self, chain: tuple[Certificate, ...], at: datetime) -> TrustVerdict:
-        """Ask about each certificate alone: a missing list for one must not hide that another is revoked."""
-        unknown = ""
-        for certificate in chain:
-            if certificate in self._anchors:
-                break
-            if self._lists is None:
-                unknown = "no revocation list is at hand"
-                break
-            store = self._revocation_store(certificate, at, self._lists)
-            outcome = self._verify(certificate, chain, store)
-            if isinstance(outcome, _Failure):
-                if outcome.code == _REVOKED:
-                    return TrustVerdict("revoked", outcome.reason, "revoked", chain)
-                unknown = unknown or outcome.reason
+    def _judge_revocation(
+        self, chain: tuple[Certificate, ...], helping: Sequence[Certificate], at: datetime
+    ) -> TrustVerdict:
+        unknown = "no revocation list is at hand"
+        if self._lists is not None:
+            issuers = tuple(dict.fromkeys(certificate.issuer for certificate in chain))
+            everything = crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
+            outcome = self._verify(chain[0], helping, self._revocation_store(issuers, at, everything))
+            unknown = ""
+            # An anchor is believed without a list about it; what is below was found good before.
+            if isinstance(outcome, _Failure) and (outcome.code, outcome.depth) != (_NO_CRL, len(chain) - 1):
+                unknown = outcome.reason
+                revoked = self._revoked_in(chain, helping, at)
+                if revoked:
+                    return TrustVerdict("revoked", revoked, "revoked", chain)
         if not unknown:
             return TrustVerdict("trusted", "the path to a trust anchor is valid", "good", chain)
         if self._refuse_unknown:
@@ -150,6 +154,22 @@ class Trust:
             "unknown",
             chain,
         )
+
+    def _revoked_in(
+        self, chain: tuple[Certificate, ...], helping: Sequence[Certificate], at: datetime
+    ) -> str:
+        """Which certificate below the anchor is revoked, in words; empty when none is known to be.
+
+        OpenSSL stops at the first list that it misses: that must not hide another certificate's revocation.
+        """
+        for certificate in chain:
+            if certificate in self._anchors:
+                break
+            store = self._revocation_store((certificate.issuer,), at, crypto.X509StoreFlags.CRL_CHECK)
+            outcome = self._verify(certificate, (*helping, *chain), store)
+            if isinstance(outcome, _Failure) and outcome.code == _REVOKED:
+                return outcome.reason
+        return ""
 
     def _verify(
         self, certificate: Certificate, helping: Sequence[Certificate], store: crypto.X509Store
@@ -162,12 +182,12 @@ class Trust:
             code, depth, message = error.errors[:3]
             names = _to_certificate(error.certificate)
             subject = names.subject if names is not None else certificate.subject
-            return _Failure(int(code), f"{message} (at {subject}, depth {depth})")
+            return _Failure(int(code), int(depth), f"{message} (at {subject}, depth {depth})")
         except crypto.Error as error:
-            return _Failure(0, f"OpenSSL does not read the certificate ({error})")
+            return _Failure(0, 0, f"OpenSSL does not read the certificate ({error})")
         found = tuple(_to_certificate(item) for item in chain)
         if None in found:
-            return _Failure(0, "an issuer's certificate cannot be read")
+            return _Failure(0, 0, "an issuer's certificate cannot be read")
         return tuple(item for item in found if item is not None)
 
     def _new_store(self, at: datetime) -> crypto.X509Store:
@@ -179,20 +199,19 @@ class Trust:
         store.set_time(at.astimezone(UTC))
         return store
 
-    def _revocation_store(
-        self, certificate: Certificate, at: datetime, lists: RevocationLists
-    ) -> crypto.X509Store:
-        """A store with the lists of the certificate's issuer, kept for verifications in the same minute.
+    def _revocation_store(self, issuers: tuple[bytes, ...], at: datetime, flags: int) -> crypto.X509Store:
+        """A store with the lists of these issuers, kept for verifications in the same minute.
 
         pyOpenSSL after 23 parses a list anew for each store: 74 ms for one of 100,000 certificates.
         """
-        key = (certificate.issuer, int(at.timestamp()) // 60)
+        key = (issuers, flags, int(at.timestamp()) // 60)
         with self._lock:
             store = self._revocation_stores.get(key)
             if store is None:
                 store = self._new_store(at)
-                store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
-                lists.add_to(store, certificate)
+                store.set_flags(flags | _EXTENDED_CRL_SUPPORT | _USE_DELTAS)
+                if self._lists is not None:
+                    self._lists.add_to(store, issuers)
                 if len(self._revocation_stores) >= STORE_LIMIT:
                     self._revocation_stores.pop(next(iter(self._revocation_stores)))
                 self._revocation_stores[key] = store
@@ -201,9 +220,10 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """An X509_V_ERR code and a sentence."""
+    """An X509_V_ERR code, where on the path (0 = the certificate itself), and a sentence."""
 
     code: int
+    depth: int
     reason: str
 
 
