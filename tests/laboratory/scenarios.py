@@ -276,24 +276,27 @@ def no_way_around(laboratory: Laboratory) -> str:
     care.set(always_bcc="archief@citizen.test")
     care.edit("aliases", f"colleague {JAN}\n")
     laboratory.forward("secretary", f"{JAN}\n")
+    incoming = from_the_hospital(laboratory)
+    canaries.extend(incoming.canaries.values())
+    deliver(laboratory, incoming, DOCTOR)
     for recipient in (JAN, NURSE):
         laboratory.sendmail(
             "-f", DOCTOR, recipient, message=letter(DOCTOR, recipient).raw.replace(b"\r\n", b"\n")
         )
     arrived(laboratory, "nta.hospital", NURSE)
+    laboratory.settle(maildrop=False)
     for recipient in (COLLEAGUE, SECRETARY):
         accepted(submit(laboratory, letter(DOCTOR, recipient), recipient))
         arrived(laboratory, "care", recipient)
     reply = submit(laboratory, letter(DOCTOR, JAN), JAN)
     require(not reply.accepted, "a sensitive mail to a citizen was taken")
-    incoming = from_the_hospital(laboratory)
-    canaries.extend(incoming.canaries.values())
-    deliver(laboratory, incoming, DOCTOR)
     laboratory.settle(maildrop=False)
     left = nothing_in_clear(laboratory, canaries)
     waiting = [each for each in laboratory.queue() if each["queue_name"] == "maildrop"]
-    require(len(waiting) == 1, f"sendmail(1) to the citizen does not wait: {waiting}")
-    return f"sendmail(1), alias, .forward and always_bcc: {left} mails have left, none readable"
+    reports = laboratory.mailbox("care", DOCTOR)[1:]
+    notified = laboratory.mailbox("mx.citizen", JAN)
+    require(waiting or reports or notified, "the mail by sendmail(1) to the citizen is lost")
+    return f"mails that have left: {left}, readable: none; none is lost"
 
 
 SCENARIOS = (
