@@ -43,11 +43,6 @@ Decider = Callable[[Message, Delivery, datetime], Decided]
 """Decides for the one recipient of a message; ``Delivery.reply_to`` says that it is a reply of the portal."""
 
 
-def not_yet(message: Message, delivery: Delivery, at: datetime) -> Decided:
-    """A decider that never knows: everything ends in the portal when the time is over."""
-    return Decided(Route.TEMPFAIL, delivery.reasons)
-
-
 class Again:
     """Asks the decider for what is undecided and due."""
 
