@@ -7,7 +7,6 @@ answer is asked again over TCP. The AD bit counts only from a server in a truste
 from __future__ import annotations
 
 import ipaddress
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,13 +18,14 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.query
 import dns.rcode
 import dns.rdatatype
 
 from nta_milter.config.model import IPNetwork
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.answer import Answer, Presence
+from nta_milter.lookup.association import TYPES, associations
+from nta_milter.lookup.exchange import by_tcp, by_udp
 
 PAYLOAD = 1232
 SUSPECT_AFTER = 3
@@ -150,7 +150,6 @@ class _Peer:
         self.server = server
         self.trusted = any(address in network for network in trusted)
         self._clock = clock
-        self._family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         self._lock = threading.Lock()
         self._silent = 0
         self._closed_until = 0.0
@@ -160,15 +159,16 @@ class _Peer:
         """One question; None = no answer in ``timeout`` seconds, worth a repeat."""
         if self._clock() < self._closed_until:
             return _unknown(self._dead)
+        question = _question(owner, rdtype)
+        wire = question.to_wire()
+        where = (self.server.address, self.server.port)
         try:
-            question = _question(owner, rdtype)
-            try:
-                response = self._by_udp(question, timeout)
-            except dns.message.Truncated:
-                response = self._by_tcp(question, timeout)
+            answer = by_udp(*where, wire, timeout)
             self._silent = 0
-            return _read(response, rdtype, trusted=self.trusted, server=self.server)
-        except dns.exception.Timeout:
+            if _is_truncated(answer):
+                answer = self._by_tcp(wire, timeout)
+            return _read(answer, question, rdtype, trusted=self.trusted, server=self.server)
+        except TimeoutError:
             self._suspect(timeout)
             return None
         except OSError as error:
@@ -177,28 +177,16 @@ class _Peer:
         except _TcpFailed as error:
             return _unknown(f"{self.server} truncated its answer and does not serve TCP: {error}")
         except (dns.exception.DNSException, ValueError) as error:
-            return _unknown(f"{self.server} gave a malformed answer ({type(error).__name__})")
+            return _unknown(f"{self.server} gave a malformed answer ({error or type(error).__name__})")
 
-    def _by_udp(self, question: dns.message.Message, timeout: float) -> dns.message.Message:
-        # A connected socket: a port nobody listens on is an error at once instead of a time-out.
-        with socket.socket(self._family, socket.SOCK_DGRAM) as connected:
-            connected.setblocking(False)
-            connected.connect((self.server.address, self.server.port))
-            return dns.query.udp(
-                question,
-                self.server.address,
-                timeout,
-                self.server.port,
-                raise_on_truncation=True,
-                sock=connected,
-            )
-
-    def _by_tcp(self, question: dns.message.Message, timeout: float) -> dns.message.Message:
+    def _by_tcp(self, question: bytes, timeout: float) -> bytes:
         try:
-            return dns.query.tcp(question, self.server.address, timeout, self.server.port)
-        except (OSError, EOFError) as error:
+            return by_tcp(self.server.address, self.server.port, question, timeout)
+        except TimeoutError:
+            raise
+        except OSError as error:
             # Not a dead server: it answered by UDP, so the breaker stays out of it.
-            raise _TcpFailed(str(error) or "connection closed") from error
+            raise _TcpFailed(error.strerror or str(error)) from error
 
     def _suspect(self, timeout: float) -> None:
         with self._lock:
@@ -207,8 +195,8 @@ class _Peer:
                 return
             self._silent = 0
         try:
-            self._by_udp(_question(dns.name.root, "SOA"), timeout)
-        except (dns.exception.DNSException, OSError, ValueError):
+            by_udp(self.server.address, self.server.port, _question(dns.name.root, "SOA").to_wire(), timeout)
+        except OSError:
             self._close(f"{self.server} does not answer")
 
     def _close(self, reason: str) -> None:
@@ -231,32 +219,46 @@ def _unknown(reason: str, rcode: str = "") -> Answer:
     return Answer(Presence.UNKNOWN, False, 0, reason=reason, rcode=rcode)
 
 
-def _read(response: dns.message.Message, rdtype: str, *, trusted: bool, server: Server) -> Answer:
+def _is_truncated(answer: bytes) -> bool:
+    return len(answer) > 3 and bool(int.from_bytes(answer[2:4], "big") & dns.flags.TC)
+
+
+def _read(
+    wire: bytes, question: dns.message.Message, rdtype: str, *, trusted: bool, server: Server
+) -> Answer:
+    response = dns.message.from_wire(wire, continue_on_error=rdtype in TYPES)
+    if not (isinstance(response, dns.message.QueryMessage) and question.is_response(response)):
+        raise ValueError("no answer to what was asked")
     rcode = response.rcode()
     name = dns.rcode.to_text(rcode)
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return _unknown(f"{name} from {server}{_extended_errors(response)}", name)
-    if not isinstance(response, dns.message.QueryMessage):
-        return _unknown(f"{server} gave no answer to a query")
     chain = response.resolve_chaining()
+    records: list[Any]
+    if rdtype in TYPES:
+        every = associations(wire, rdtype)
+        sound = sum(len(rrset) for rrset in response.answer if rrset.rdtype == TYPES[rdtype])
+        if len(response.errors) > len(every) - sound:
+            raise ValueError(str(response.errors[0].exception))
+        associated = [each for each in every if each.owner == chain.canonical_name]
+        records = [each.values for each in associated]
+        ttl = min((each.ttl for each in associated), default=chain.minimum_ttl)
+    else:
+        plain = _PLAIN.get(rdtype, lambda rdata: rdata.to_text())
+        records = [plain(rdata) for rdata in chain.answer or ()]
+        ttl = chain.minimum_ttl
     secure = trusted and bool(response.flags & dns.flags.AD)
     canonical = _host(chain.canonical_name)
-    if chain.answer is None:
-        # Without a SOA nothing says how long the absence holds (RFC 2308 section 5).
-        stated = any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)
-        ttl = chain.minimum_ttl if stated else 0
-        return Answer(Presence.ABSENT, secure, ttl, canonical=canonical, rcode=name)
-    plain = _PLAIN.get(rdtype, lambda rdata: rdata.to_text())
-    records = tuple(sorted(plain(rdata) for rdata in chain.answer))
-    return Answer(Presence.PRESENT, secure, chain.minimum_ttl, records, canonical, rcode=name)
+    ttl = min([ttl, *(alias.ttl for alias in chain.cnames)])
+    if records:
+        return Answer(Presence.PRESENT, secure, ttl, tuple(sorted(records)), canonical, rcode=name)
+    # Without a SOA nothing says how long the absence holds (RFC 2308 section 5).
+    stated = any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)
+    return Answer(Presence.ABSENT, secure, ttl if stated else 0, canonical=canonical, rcode=name)
 
 
 def _host(name: dns.name.Name) -> str:
     return "" if name == dns.name.root else name.to_text(omit_final_dot=True).lower()
-
-
-def _certificate_association(rdata: Any) -> tuple[int, int, int, bytes]:
-    return (int(rdata.usage), int(rdata.selector), int(rdata.mtype), bytes(rdata.cert))
 
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {
@@ -265,9 +267,10 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "A": lambda rdata: str(rdata.address),
     "AAAA": lambda rdata: str(rdata.address),
     "CNAME": lambda rdata: _host(rdata.target),
-    "TLSA": _certificate_association,
-    "SMIMEA": _certificate_association,
 }
+
+
+_CAUSES = {int(code): code.name.replace("_", " ").lower() for code in dns.edns.EDECode}
 
 
 def _extended_errors(response: dns.message.Message) -> str:
@@ -275,12 +278,10 @@ def _extended_errors(response: dns.message.Message) -> str:
     said = []
     for option in response.options:
         if isinstance(option, dns.edns.EDEOption):
-            try:
-                cause = dns.edns.EDECode(option.code).name.replace("_", " ").lower()
-            except ValueError:
-                cause = "extended error"
+            number = int(option.code)
+            cause = _CAUSES.get(number, "extended error")
             text = f": {option.text}" if option.text else ""
-            said.append(f"{cause} ({int(option.code)}){text}")
+            said.append(f"{cause} ({number}){text}")
     joined = ", ".join(said)
     safe = "".join(letter if letter.isprintable() else "?" for letter in joined)
     return f", {safe[:_LONGEST_REASON]}" if safe else ""

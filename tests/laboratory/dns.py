@@ -58,10 +58,15 @@ class Zone:
         )
 
 
-def txt(text: str, *, piece: int = 255) -> str:
+def txt(text: str | bytes, *, piece: int = 255) -> str:
     """The RDATA of a TXT record with ``text`` cut into character-strings of ``piece`` bytes."""
-    pieces = [text[at : at + piece] for at in range(0, len(text), piece)] or [""]
-    return " ".join('"' + each.replace("\\", "\\\\").replace('"', '\\"') + '"' for each in pieces)
+    data = text.encode() if isinstance(text, str) else text
+    pieces = [data[at : at + piece] for at in range(0, len(data), piece)] or [b""]
+    return " ".join('"' + "".join(map(_letter, each)) + '"' for each in pieces)
+
+
+def _letter(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 and byte not in b'"\\;' else f"\\{byte:03d}"
 
 
 class Dns:

@@ -105,9 +105,7 @@ HOSTS = [hosts for count in range(4) for hosts in itertools.combinations((GOOD, 
 def test_the_cross_product_of_what_may_be_known(known, hosts, end):
     verdict = judge(facts(end=end, hosts=hosts, reasons=REASONS[known]), MIDDLE, AMSTERDAM)
     none_usable = GOOD not in hosts and OPEN not in hosts
-    if known in ("refusal", "both") or end == "2026-10":
-        expected = Compliance.NOT_COMPLIANT
-    elif none_usable and (hosts or known != "unknown"):
+    if known in ("refusal", "both") or end == "2026-10" or (none_usable and (hosts or known != "unknown")):
         expected = Compliance.NOT_COMPLIANT
     elif known == "unknown" or GOOD not in hosts:
         expected = Compliance.UNKNOWN
