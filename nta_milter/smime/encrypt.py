@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nta_milter.errors import CertificateError, UnsupportedCms
 from nta_milter.message.headers import HeaderField, Headers
-from nta_milter.message.model import Entity
+from nta_milter.message.model import Buffer, Entity
+from nta_milter.message.spool import Spool
 from nta_milter.smime import algorithm, key_agreement, key_transport, tlv
 from nta_milter.smime.algorithm import CEK_HKDF_SHA256, Cipher, encode_algorithm
 from nta_milter.smime.certificate import Certificate, RecipientCertificate
@@ -40,16 +41,19 @@ def encrypt(
     cipher: str,
     identify_by: Literal["issuer", "key"] = "issuer",
     bind_key: bool = False,
+    spool: Spool | None = None,
 ) -> Entity:
     """The entity as application/pkcs7-mime in base64 for all these recipients.
 
     ``cipher`` is a name of :data:`nta_milter.smime.algorithm.CipherName`. ``identify_by`` says whether
     recipients are named by issuer and serial number or by subject key identifier. ``bind_key`` derives the
     key from the one that is sent and the algorithm (RFC 9709), which the recipients must announce.
+    ``spool`` takes the body as it is made, so that a long one never is in memory.
 
     Raises:
         CertificateError: a recipient's key cannot be used.
         UnsupportedCms: an unknown cipher, or no recipients.
+        TemporaryError: the spool cannot be written.
     """
     if not recipients:
         raise UnsupportedCms("nobody to encrypt for")
@@ -63,7 +67,7 @@ def encrypt(
         content_algorithm = encode_algorithm(CEK_HKDF_SHA256, content_algorithm)
     infos, simple = _recipient_infos(recipients, identify_by, content_key)
     head = b"%b\r\n" % bytes(entity.headers)
-    body = _write(chosen, used_key, vector, content_algorithm, infos, simple, (head, entity.body))
+    body = _write(chosen, used_key, vector, content_algorithm, infos, simple, (head, entity.body), spool)
     return Entity(_headers("authEnveloped-data" if chosen.authenticated else "enveloped-data"), body)
 
 
@@ -147,8 +151,9 @@ def _write(
     content_algorithm: bytes,
     infos: bytes,
     simple: bool,
-    plaintext: tuple[bytes, bytes | memoryview],
-) -> memoryview:
+    plaintext: tuple[bytes, Buffer],
+    spool: Spool | None,
+) -> Buffer:
     length = sum(map(len, plaintext))
     padding = b""
     if not chosen.authenticated:
@@ -157,7 +162,7 @@ def _write(
     size = length + len(padding)
     tail = TAG_LENGTH + 2 if chosen.authenticated else 0
     head, total = _shell(chosen, content_algorithm, infos, simple, size, tail)
-    writer = Writer(total)
+    writer = Writer(total, spool)
     writer.write(head)
     mode: Any = modes.GCM(vector) if chosen.authenticated else modes.CBC(vector)
     encryptor: Any = BlockCipher(algorithms.AES(key), mode).encryptor()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from nta_milter.errors import MalformedCms
 from nta_milter.message.model import Buffer
+from nta_milter.message.spool import Spool
 from nta_milter.smime import lines
 
 try:
@@ -117,16 +118,18 @@ class Writer:
     """Collects octets and gives their base64 in lines; how many there will be must be known before.
 
     The caller writes into ``buffer`` from ``filled`` on, at most ``room`` octets (a cipher may need
-    ``SLACK`` octets of scratch behind them), then calls ``advance``.
+    ``SLACK`` octets of scratch behind them), then calls ``advance``. The base64 stays in memory, or goes to
+    ``spool`` as it comes.
     """
 
     SLACK = 64
 
-    def __init__(self, octets: int) -> None:
+    def __init__(self, octets: int, spool: Spool | None = None) -> None:
         self.buffer = bytearray(min(octets, CHUNK) + 2 * self.SLACK)
         self.filled = 0
         self._view = memoryview(self.buffer)
-        self._out = bytearray(encoded_length(octets))
+        self._spool = spool
+        self._out = bytearray(0 if spool is not None else encoded_length(octets))
         self._position = 0
         self._mover = lines.borrow() if octets >= CHUNK else None
 
@@ -155,13 +158,18 @@ class Writer:
             self.advance(len(piece))
             view = view[len(piece) :]
 
-    def finish(self) -> memoryview:
-        """The base64 of it all, read-only."""
+    def finish(self) -> Buffer:
+        """The base64 of it all, read-only; in the spool it is valid until that is discarded."""
         self._emit(_encode_few(self._view[: self.filled]))
         if self._mover is not None:
             lines.give_back(self._mover)
+        if self._spool is not None:
+            return self._spool.close_for_reading()
         return memoryview(self._out)[: self._position].toreadonly()
 
     def _emit(self, encoded: bytes | bytearray) -> None:
+        if self._spool is not None:
+            self._spool.write(bytes(encoded))
+            return
         self._out[self._position : self._position + len(encoded)] = encoded
         self._position += len(encoded)

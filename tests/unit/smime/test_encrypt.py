@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from nta_milter.errors import CertificateError, UnsupportedCms
 from nta_milter.message.model import Entity
+from nta_milter.message.spool import Spool
 from nta_milter.smime import encrypt as module
 from nta_milter.smime import key_agreement, tlv
 from nta_milter.smime.algorithm import algorithm_identifier, encode_algorithm
@@ -46,6 +49,17 @@ def test_every_size_comes_back(size, cipher):
     assert max(map(len, bytes(sealed.body).split(b"\r\n"))) <= 76
     assert bytes(sealed.body).endswith(b"\r\n")
     assert bytes(opened(sealed, ring("p256")).entity) == bytes(entity)
+
+
+@pytest.mark.parametrize("size", [0, 1_000, 400_000])
+def test_a_spool_gets_the_same(size, tmp_path):
+    entity = Entity(CONTENT.headers, b"q" * size)
+    spool = Spool(10_000, tmp_path)
+    sealed = encrypt(entity, [recipient("p256")], cipher="aes-256-gcm", spool=spool)
+    assert sealed.body is spool.close_for_reading()
+    assert isinstance(sealed.body, memoryview) is (size > 10_000)
+    assert bytes(opened(sealed, ring("p256")).entity) == bytes(entity)
+    spool.discard()
 
 
 def test_every_recipient_opens_it_with_their_own_key():
@@ -123,8 +137,6 @@ def test_a_key_that_does_not_fit_looks_like_content_that_is_not_intact():
 
 
 def _with_key_of(owner, other):
-    from dataclasses import replace
-
     return replace(person(owner), key=person(other).key)
 
 
@@ -138,8 +150,6 @@ def test_the_key_derivation_is_that_of_rfc_5753_with_and_without_keying_material
 
 
 def test_the_identifier_by_key_needs_one():
-    from dataclasses import replace
-
     bare = replace(person("rsa").certificate, subject_key_identifier=None)
     with pytest.raises(CertificateError, match="no subject key identifier"):
         module.identifier(bare, "key", tlv.context(0))
