@@ -8,8 +8,9 @@
 """
 
 from tests.laboratory.certificates import Certificates, OpensslError, Pair, openssl
+from tests.laboratory.client import Reply
 from tests.laboratory.dns import Dns, Zone, txt
-from tests.laboratory.laboratory import Laboratory, LaboratoryError, Reply
+from tests.laboratory.laboratory import Laboratory, LaboratoryError
 from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError, missing_privilege
 from tests.laboratory.store import Delivered
 

@@ -6,17 +6,16 @@ import contextlib
 import os
 import shutil
 import smtplib
-import socket
 import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.laboratory import store
 from tests.laboratory.certificates import Certificates
+from tests.laboratory.client import Reply, Session, unix_connection
 from tests.laboratory.dns import Dns
 from tests.laboratory.names import DKIM_SELECTOR, LISTENERS, STORES, USERS, milter_settings, zones
 from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError, Process
@@ -60,60 +59,6 @@ class LaboratoryError(Exception):
     """Something in the laboratory is not as it should be; the text says what was seen."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """How an SMTP server answered a whole transaction.
-
-    ``stage`` is what was answered: ``session`` (greeting, STARTTLS, AUTH), ``mail``, ``rcpt`` or ``end`` (of
-    data). ``refused`` has the
-    recipients that were refused one by one, with their replies.
-    """
-
-    code: int
-    text: str
-    stage: str = "end"
-    refused: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the server has taken the message."""
-        return self.stage == "end" and self.code == 250
-
-    @property
-    def queue_id(self) -> str:
-        """Postfix's name for the queued message."""
-        return self.text.rpartition("queued as ")[2].strip()
-
-
-class Session(smtplib.SMTP):
-    """An SMTP client whose connection is made inside the laboratory, from ``source``."""
-
-    def __init__(self, namespace: Namespace, address: str, port: int, source: str) -> None:
-        self._namespace = namespace
-        self._source = source
-        super().__init__(address, port, local_hostname="client.test")
-
-    def _get_socket(self, host: str, port: int, timeout: Any) -> socket.socket:
-        return self._namespace.connect(host, port, source=self._source, limit=120)
-
-    def transmit(
-        self, sender: str, recipients: Sequence[str], message: bytes, options: Sequence[str] = ()
-    ) -> Reply:
-        """One transaction, the message byte for byte (CRLF line ends are the caller's)."""
-        code, text = self.mail(sender, options)
-        if code != 250:
-            return Reply(code, text.decode("utf-8", "replace"), "mail")
-        refused = {}
-        for recipient in recipients:
-            code, text = self.rcpt(recipient)
-            if code not in (250, 251):
-                refused[recipient] = (code, text.decode("utf-8", "replace"))
-        if len(refused) == len(recipients):
-            return Reply(code, text.decode("utf-8", "replace"), "rcpt", refused)
-        code, text = self.data(message)
-        return Reply(code, text.decode("utf-8", "replace"), "end", refused)
-
-
 class Laboratory:
     """Build, use and take down the miniature internet; a context manager.
 
@@ -134,7 +79,7 @@ class Laboratory:
         self._settings = settings
         self._milter: Process | None = None
         self.patience = 20.0
-        self.dns: Dns | None = None
+        self._dns: Dns | None = None
 
     def __enter__(self) -> Laboratory:
         self.start()
@@ -162,14 +107,21 @@ class Laboratory:
         """End every process and give the namespaces back; the files stay for who wants to look."""
         self._milter = None
         self.namespace.stop()
-        if self.dns is not None:
-            self.dns.stop()
-            self.dns = None
+        if self._dns is not None:
+            self._dns.stop()
+            self._dns = None
 
     @property
     def certificates(self) -> Certificates:
         """Everybody's keys and certificates; more are made as they are asked for."""
         return Certificates(self.directory / "certificates")
+
+    @property
+    def dns(self) -> Dns:
+        """The resolver and its zones, which a test can change."""
+        if self._dns is None:
+            raise LaboratoryError("the laboratory is not running")
+        return self._dns
 
     def start_milter(self) -> None:
         """Start it and wait until Postfix can reach it; raises LaboratoryError with its log."""
@@ -289,7 +241,7 @@ class Laboratory:
     def pick_up(self, host: str = "care") -> None:
         """Have Postfix look into its maildrop now, which it does by itself once a minute."""
         pickup = self.postfix[host].home / "queue" / "public" / "pickup"
-        with contextlib.closing(_unix_connection(pickup)) as client:
+        with contextlib.closing(unix_connection(pickup)) as client:
             client.sendall(b"W")
             client.recv(1)
 
@@ -297,7 +249,7 @@ class Laboratory:
     def hand_in(self) -> Iterator[smtplib.SMTP]:
         """A client of the hand-in listener, the unix socket public/nta-hand at care.test."""
         client = smtplib.SMTP(local_hostname="worker.test")
-        client.sock = _unix_connection(self.postfix["care"].home / "queue" / "public" / "nta-hand")
+        client.sock = unix_connection(self.postfix["care"].home / "queue" / "public" / "nta-hand")
         try:
             code, text = client.getreply()
             if code != 220:
@@ -423,10 +375,10 @@ class Laboratory:
             login = ("-f", database, "-p", "-c", "-u", "care.test", user)
             inside.run("saslpasswd2", *login, stdin=LOGIN_PASSWORD.encode())
         shutil.chown(self.directory / "care" / "queue" / "sasl" / "sasldb2", "postfix")
-        self.dns = Dns(
+        self._dns = Dns(
             self.directory / "dns", zones(certificates), port=53, prefix=inside.prefix, seen=INSIDE / "dns"
         )
-        self.dns.start()
+        self._dns.start()
         for instance in self.postfix.values():
             instance.prepare()
         self._start_stores()
@@ -467,23 +419,9 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _unix_connection(path: Path) -> socket.socket:
-    """A connection to a unix socket, however long its path is."""
-    folder = os.open(path.parent, os.O_PATH)
-    client = socket.socket(socket.AF_UNIX)
-    try:
-        client.connect(f"/proc/self/fd/{folder}/{path.name}")
-    except OSError:
-        client.close()
-        raise
-    finally:
-        os.close(folder)
-    return client
-
-
 def _answers(path: Path) -> bool:
     try:
-        _unix_connection(path).close()
+        unix_connection(path).close()
     except OSError:
         return False
     return True

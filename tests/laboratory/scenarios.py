@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.laboratory.certificates import OpensslError, Pair, openssl
+from tests.laboratory.client import Reply
 from tests.laboratory.dns import Zone
-from tests.laboratory.laboratory import Laboratory, LaboratoryError, Reply
+from tests.laboratory.laboratory import Laboratory, LaboratoryError
 from tests.laboratory.messages import Mail, ordinary, sensitive, sightings
 from tests.laboratory.names import zones
 from tests.laboratory.namespace import NamespaceError
