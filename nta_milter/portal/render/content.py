@@ -26,6 +26,8 @@ TEXT_LIMIT = 1_000_000
 
 SHOWN_ADDRESSES = 200
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 2099  # beyond them archives and time zones end
+
 _SIGNATURES = frozenset(("application/pkcs7-signature", "application/x-pkcs7-signature"))
 _SIGNATURES |= {"application/pgp-signature"}
 
@@ -249,9 +251,10 @@ def _people(headers: Headers, field: str) -> tuple[str, ...]:
 def _date(value: bytes) -> datetime | None:
     try:
         parsed = email.utils.parsedate_to_datetime(value.decode("ascii", "replace"))
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
+    return moment if _FIRST_YEAR <= moment.year <= _LAST_YEAR else None
 
 
 def _attached_name(part: Part) -> str | None:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import html
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 from markupsafe import Markup
+
+from nta_milter.portal.render.plain import text_of
 
 try:
     import nh3
@@ -29,6 +33,15 @@ POLICY = (
     "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
 )
 """Content-Security-Policy of the frame: no script, no request to anybody, an origin of its own."""
+
+DEPTH_LIMIT = 500
+"""Elements within each other; time to clean grows with the square of it, and browsers stop there too."""
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,19})")
+_ENDED_BY_OTHERS = frozenset(
+    ("area", "br", "col", "dd", "dt", "embed", "hr", "img", "input", "li", "link", "meta")
+)
+_ENDED_BY_OTHERS |= {"option", "p", "param", "source", "tbody", "td", "tfoot", "th", "thead", "tr", "wbr"}
 
 _MORE_TAGS = {"address", "big", "font", "section", "tfoot"}
 """What mail programs write besides the tags that nh3 allows by itself."""
@@ -63,8 +76,32 @@ def preformatted(text: str) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 
 
+def is_deep(markup: str) -> bool:
+    """Whether more than DEPTH_LIMIT elements may be open at the same time."""
+    opened: Counter[str] = Counter()
+    depth = 0
+    for closing, written in _TAG.findall(markup):
+        name = written.lower()
+        if name in _ENDED_BY_OTHERS:
+            continue
+        if not closing:
+            opened[name] += 1
+            depth += 1
+        elif opened[name]:
+            opened[name] -= 1
+            depth -= 1
+        if depth > DEPTH_LIMIT:
+            return True
+    return False
+
+
 def harmless(markup: str, pictures: Mapping[str, Picture]) -> Markup:
-    """The markup without whatever could act; ``pictures`` are by Content-ID without angle brackets."""
+    """The markup without whatever could act; ``pictures`` are by Content-ID without angle brackets.
+
+    What is nested too deeply comes as text.
+    """
+    if is_deep(markup):
+        markup = preformatted(text_of(markup))
     room = PICTURE_BYTES
 
     def attribute(tag: str, name: str, value: str) -> str | None:
