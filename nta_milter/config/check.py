@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
+from zoneinfo import ZoneInfo
 
 from nta_milter.config.model import Settings
 from nta_milter.config.source import Place
@@ -25,7 +26,8 @@ _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 section 3.6.8
 _FIELD_VALUE = re.compile(r"[ -~]*")
 _PATTERN = re.compile(r"\*|[^@\s]*@[^@\s]+")
-_PAGES = re.compile(r"https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?(/[!-~]*)?")
+_PAGES = re.compile(r"(https://[a-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:[0-9]{1,5})?")
+_PAGES_SOCKET = re.compile(r"unix:(/.+)|inet:([0-9]{1,5})@(127\.0\.0\.1|\[::1\])")
 _SOCKET = re.compile(r"unix:(/.+)|inet6?:([0-9]{1,5})@(.+)")
 _SERVER = re.compile(r"\[(?P<six>[^\]]+)\](:(?P<port6>[0-9]+))?|(?P<four>[0-9.]+)(:(?P<port4>[0-9]+))?")
 
@@ -42,6 +44,7 @@ def impossible(settings: Settings) -> Iterator[Problem]:
         _rules,
         _bindings,
         _nta_header,
+        _portal,
         _store,
         _notification,
     )
@@ -185,17 +188,32 @@ def _nta_header(settings: Settings) -> Iterator[Problem]:
         )
 
 
-def _store(settings: Settings) -> Iterator[Problem]:
+def _portal(settings: Settings) -> Iterator[Problem]:
     url = settings.portal.url
-    if url and (not _PAGES.fullmatch(url) or url.endswith("/")):
+    if url and not _PAGES.fullmatch(url):
         yield (
             ("portal", "url"),
-            f"{url} is not https://NAME without a final slash (http:// on 127.0.0.1 or localhost only)",
+            f"{url} is not https://NAME without path and final slash (http:// on 127.0.0.1 or localhost only)",
         )
+    found = _PAGES_SOCKET.fullmatch(settings.portal.socket)
+    if found is None or (found[2] and not 0 < int(found[2]) < 65536):
+        yield ("portal", "socket"), "must be unix:/PATH or inet:PORT@127.0.0.1"
+    elif found[1] and len(found[1].encode()) > SOCKET_PATH_LIMIT:
+        yield ("portal", "socket"), f"the path of a unix socket has at most {SOCKET_PATH_LIMIT} bytes"
+    try:
+        ZoneInfo(settings.portal.timezone)
+    except (LookupError, ValueError, OSError):
+        yield (
+            ("portal", "timezone"),
+            f"{settings.portal.timezone} is not a time zone such as Europe/Amsterdam",
+        )
+
+
+def _store(settings: Settings) -> Iterator[Problem]:
     if settings.store.url:
         return
     for place, needs in (
-        (("portal", "url"), bool(url)),
+        (("portal", "url"), bool(settings.portal.url)),
         (("audit", "target"), settings.audit.target == "store"),
     ):
         if needs:

@@ -14,6 +14,7 @@ from nta_milter.config.source import dotted, read
 from nta_milter.errors import ConfigurationError
 
 LEAST = '[policy]\nmode = "content"\n'
+STORE = '[store]\nurl = "sqlite:////x"\n'
 
 
 @pytest.fixture
@@ -167,6 +168,19 @@ def test_each_kind_of_mistake_is_said_in_its_own_words(write, text, problem):
         ("[nta_header]\nname = 'X Y'\nvalue = 'a'", ":4: nta_header.name: X Y is not the name of a header"),
         ("[nta_header]\nname = 'X-Y'\nvalue = 'é'", ":5: nta_header.value: may hold printable ASCII only"),
         ("[nta_header]\nname = 'X-Y'", ": nta_header.value: must be given"),
+        ("[portal]\nsocket = '/run/x'", ":4: portal.socket: must be unix:/PATH or inet:PORT@127.0.0.1"),
+        ("[portal]\nsocket = 'inet:443@192.0.2.1'", ":4: portal.socket: must be unix:/PATH or inet:"),
+        ("[portal]\nsocket = 'inet:0@[::1]'", ":4: portal.socket: must be unix:/PATH or inet:"),
+        (f"[portal]\nsocket = 'unix:/{'x' * 107}'", ":4: portal.socket: the path of a unix socket has at"),
+        ("[portal]\ntimezone = 'Here/There'", ":4: portal.timezone: Here/There is not a time zone"),
+        ("[portal]\ntimezone = '../zone'", ":4: portal.timezone: ../zone is not a time zone"),
+        (f"{STORE}[portal]\nurl = 'https://a.test/'", ":6: portal.url: https://a.test/ is not https://NAME"),
+        (
+            f"{STORE}[portal]\nurl = 'https://a.test/b'",
+            ":6: portal.url: https://a.test/b is not https://NAME",
+        ),
+        (f"{STORE}[portal]\nurl = 'http://a.test'", ":6: portal.url: http://a.test is not https://NAME"),
+        ("[portal]\nurl = 'https://a.test'", ":4: portal.url: needs a store: give store.url"),
         ("[nta_header]\nname = 'X-Nta-Route'\nvalue = '1'", ":4: nta_header.name: X-Nta-Route has a meaning"),
     ],
 )
