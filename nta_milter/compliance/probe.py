@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
@@ -101,9 +102,13 @@ def probe(
             report, protocol=connection.get_protocol_version_name(), cipher=connection.get_cipher_name()
         )
         chain = connection.get_peer_cert_chain() or []
-        matched = match(chain, records, (host, *names))
+        try:
+            matched = match(chain, records, (host, *names))
+            subject = _subject(chain)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            return _failed(report, Code.PROBE_CERTIFICATE, f"it cannot be read: {error}")
         if matched is None:
-            return _failed(report, Code.PROBE_CERTIFICATE, _subject(chain))
+            return _failed(report, Code.PROBE_CERTIFICATE, subject)
         return replace(report, matched=show(matched))
 
 

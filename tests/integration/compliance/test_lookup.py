@@ -1,5 +1,6 @@
 """Reports on domains of a real validating resolver, with zones in every state."""
 
+import ipaddress
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nta_milter.compliance.domain import WARM_LIMIT, ComplianceLookup
-from nta_milter.compliance.reasons import Code, Kind, explanation
+from nta_milter.compliance.reasons import Code
 from nta_milter.compliance.report import Compliance, to_json
 from nta_milter.config.model import DnsSettings
 from nta_milter.errors import ConfigurationError
-from nta_milter.lookup.answer import Presence
 from nta_milter.lookup.proof import Proof, prove
 from nta_milter.lookup.resolver import DnsResolver
 from tests.integration.compliance.conftest import AT, DIGEST, free_port
@@ -370,8 +370,6 @@ class TestTheProof:
             assert not self.proof(server, bogus="host.broken.test").proven
 
     def test_a_resolver_whose_word_does_not_count(self, dns):
-        import ipaddress
-
         proof = self.proof(*dns.servers, trusted=[ipaddress.ip_network("192.0.2.0/24")])
         assert not proof.proven
         assert "dns.trusted" in proof.reason
@@ -457,5 +455,3 @@ def test_every_reason_of_a_domain_or_host_can_be_met(lookup):
     }  # fmt: skip
     probes = {code.value for code in Code if code.value.startswith("probe-")}
     assert {code.value for code in Code} - met - probes == elsewhere
-    assert Presence.UNKNOWN is not Presence.ABSENT
-    assert explanation(reports[0].reasons[0]).kind in Kind if reports[0].reasons else True
