@@ -17,7 +17,15 @@ from tests.laboratory import store
 from tests.laboratory.certificates import Certificates
 from tests.laboratory.client import Reply, Session, unix_connection
 from tests.laboratory.dns import Dns
-from tests.laboratory.names import DKIM_SELECTOR, LISTENERS, STORES, USERS, milter_settings, zones
+from tests.laboratory.names import (
+    DKIM_SELECTOR,
+    LISTENERS,
+    STORES,
+    USERS,
+    milter_settings,
+    secure_download,
+    zones,
+)
 from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError, Process
 from tests.laboratory.postfix import HOSTS, Postfix
 from tests.laboratory.store import Delivered
@@ -45,6 +53,9 @@ Syslog no
 LogResults yes
 {more}
 """
+SERVICES = {"worker": "queue/nta-worker/commit.sock", "portal": "nta-milter/portal.sock"}
+"""The services besides the milter, and their sockets in care's folder."""
+
 _REFUSE_UNSIGNED = (
     "On-NoSignature reject\nOn-BadSignature reject\nOn-KeyNotFound reject\nOn-DNSError tempfail"
 )
@@ -63,21 +74,26 @@ class Laboratory:
     """Build, use and take down the miniature internet; a context manager.
 
     ``directory`` is emptied first. ``milter`` is the command of the milter under test, which gets
-    ``run --config FILE``; ``None`` starts none, and mail at care.test then waits.
+    ``run --config FILE``; ``None`` starts none, and mail at care.test then waits. ``download`` gives
+    care.test a store, a worker and a portal.
     """
 
     def __init__(
         self,
         directory: Path,
         milter: Sequence[str] | None = (sys.executable, "-m", "nta_milter.cli.main"),
+        *,
+        download: bool = False,
         **settings: Any,
     ) -> None:
         self.directory = directory.resolve()
         self.namespace = Namespace(self.directory)
         self.configuration = INSIDE / "care" / "nta-milter" / "nta-milter.toml"
         self._milter_command = milter
-        self._settings = settings
+        self._download = download
+        self._settings = {**(secure_download() if download else {}), **settings}
         self._milter: Process | None = None
+        self._services: dict[str, Process] = {}
         self.patience = 20.0
         self._dns: Dns | None = None
 
@@ -106,6 +122,7 @@ class Laboratory:
     def stop(self) -> None:
         """End every process and give the namespaces back; the files stay for who wants to look."""
         self._milter = None
+        self._services.clear()
         self.namespace.stop()
         if self._dns is not None:
             self._dns.stop()
@@ -143,6 +160,29 @@ class Laboratory:
         if self._milter is not None:
             self._milter.end(kill=kill)
             self._milter = None
+
+    def start_service(self, name: str) -> None:
+        """Start ``worker`` or ``portal`` and wait until it answers; raises LaboratoryError with its log."""
+        log = self.directory / "care" / f"{name}.log"
+        command = (sys.executable, "-m", "nta_milter.cli.main", name, "--config", str(self.configuration))
+        started = self.namespace.popen(*command, log=log, environment=_environment(), umask=0o007)
+        self._services[name] = started
+        limit = time.monotonic() + START_LIMIT
+        while not _answers(self.namespace.directory / "care" / SERVICES[name]):
+            if started.ended() or time.monotonic() > limit:
+                raise LaboratoryError(f"the {name} does not start:\n{self.service_log(name)}")
+            time.sleep(0.02)
+
+    def stop_service(self, name: str, *, kill: bool = False) -> None:
+        """Ask ``worker`` or ``portal`` to stop, or kill it, and wait until it is gone."""
+        service = self._services.pop(name, None)
+        if service is not None:
+            service.end(kill=kill)
+
+    def service_log(self, name: str) -> str:
+        """What ``worker`` or ``portal`` has written."""
+        log = self.directory / "care" / f"{name}.log"
+        return log.read_text("utf-8", "replace") if log.exists() else ""
 
     def restart_milter(self) -> None:
         """Stop it and start it with the configuration file as it is now."""
@@ -385,10 +425,23 @@ class Laboratory:
         for host in ("care", "hospital"):
             queue = self.postfix[host].host.queue / "opendkim" / "opendkim.sock"
             self._daemon("opendkim", "-f", "-x", INSIDE / "opendkim" / f"{host}.conf", "-p", f"local:{queue}")
+        if self._download:
+            self._make_store()
         if self._milter_command is not None:
             self.start_milter()
         for instance in self.postfix.values():
             instance.start()
+        if self._download:
+            for service in ("worker", "portal"):
+                self.start_service(service)
+
+    def _make_store(self) -> None:
+        secrets = INSIDE / "care" / "nta-milter" / "secrets"
+        status, said = self.nta_milter(
+            "store", "init", "--secrets", str(secrets), "--config", str(self.configuration)
+        )
+        if status:
+            raise LaboratoryError(f"nta-milter store init: {said}")
 
     def _start_stores(self) -> None:
         places = []

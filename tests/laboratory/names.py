@@ -29,6 +29,9 @@ STORES = {
 }
 """Where mail can arrive, a store for each receiving host: its Postfix and the name of its socket."""
 
+PORTAL_URL = "http://127.0.0.1:8443"
+"""Where a person would open the portal's pages."""
+
 DKIM_SELECTOR = "laboratory"
 
 
@@ -115,6 +118,25 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
     rest = {name: table for name, table in tables.items() if name not in scalars}
     file.write_text(_keys(scalars) + "".join(_toml(name, table) for name, table in rest.items()))
     return file
+
+
+def secure_download() -> dict[str, Any]:
+    """The tables that give care.test a store, a worker and a portal."""
+    inside = INSIDE / "care" / "nta-milter"
+    return {
+        "store": {
+            "url": f"sqlite:///{inside}/store.sqlite",
+            "blobs": f"{inside}/blobs",
+            "public": f"{inside}/public",
+        },
+        "portal": {"url": PORTAL_URL, "socket": f"unix:{inside}/portal.sock"},
+        "worker": {"interval": 1},
+        "notification": {"organisation": "Zorggroep Care"},
+        "secrets": {
+            "keys_password": f"{inside}/keys-password",
+            **{f"{name}_key": f"{inside}/secrets/{name}-key" for name in ("portal", "worker")},
+        },
+    }
 
 
 def _toml(name: str, table: Any) -> str:

@@ -161,12 +161,20 @@ class Postfix:
                 shutil.copytree(installed, etc / installed.name)
             elif installed.exists():
                 shutil.copy(installed, etc)
-        for folder in ("queue/private", "queue/opendkim", "queue/nta-milter", "queue/etc", "data"):
+        for folder in (
+            "queue/private",
+            "queue/opendkim",
+            "queue/nta-milter",
+            "queue/nta-worker",
+            "queue/etc",
+            "data",
+        ):
             (self.home / folder).mkdir(parents=True)
         shutil.chown(self.home / "queue/private", "postfix")
         (self.home / "queue/private").chmod(0o700)
-        shutil.chown(self.home / "queue/nta-milter", group="postfix")
-        (self.home / "queue/nta-milter").chmod(0o2770)
+        for folder in ("queue/nta-milter", "queue/nta-worker"):
+            shutil.chown(self.home / folder, group="postfix")
+            (self.home / folder).chmod(0o2770)
         shutil.chown(self.home / "queue/opendkim", "opendkim", "postfix")
         (self.home / "queue/opendkim").chmod(0o2770)
         shutil.chown(self.home / "data", "postfix")
