@@ -49,7 +49,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     init = actions.add_parser(
         "init",
         help="make the database, the folder of blobs and the keys, where they are missing",
-        description="Make what is missing: the database of store.url with its tables, the folder store.blobs, "
+        description="Make what is missing: the database of store.url, the folder store.blobs, "
         "and the key pairs portal, worker and audit. What exists stays as it is.",
     )
     _add_secrets(init)

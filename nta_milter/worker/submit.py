@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import smtplib
 import socket
@@ -12,6 +13,9 @@ from nta_milter.errors import PermanentError, SubmissionInDoubt, TemporaryError
 
 TIMEOUT = 600.0
 """Seconds of patience with one reply; milters may take their time at the end of the data."""
+
+FAREWELL = 2.0
+"""Seconds that we wait for the reply to QUIT."""
 
 _QUEUED = re.compile(r"queued as ([0-9A-Za-z]+)")
 _LINE_START_DOT = re.compile(rb"(?m)^\.")
@@ -46,28 +50,42 @@ def submit(
         PermanentError: Postfix says 5xx.
     """
     where = str(path)
+    client = _UnixSmtp(local_hostname="localhost")
     try:
-        with _UnixSmtp(local_hostname="localhost") as client:
-            _demand(where, client.open(path), 220)
-            client.ehlo_or_helo_if_needed()
-            options = list(sender_arguments)
-            if client.has_extn("smtputf8") and not (sender.isascii() and recipient.isascii()):
-                options.append("SMTPUTF8")
-            if client.has_extn("8bitmime"):
-                options.append("BODY=8BITMIME")
-            if not client.has_extn("dsn"):
-                options = [option for option in options if not option.startswith(("RET=", "ENVID="))]
-                recipient_arguments = ()
-            _demand(where, client.docmd("MAIL", " ".join((f"FROM:<{sender}>", *options))), 250)
-            _demand(where, client.docmd("RCPT", " ".join((f"TO:<{recipient}>", *recipient_arguments))), 250)
-            _demand(where, client.docmd("DATA"), 354)
-            return _send(where, client, content)
+        _demand(where, client.open(path), 220)
+        client.ehlo_or_helo_if_needed()
+        options = list(sender_arguments)
+        if client.has_extn("smtputf8") and not (sender.isascii() and recipient.isascii()):
+            client.command_encoding = "utf-8"
+            options.append("SMTPUTF8")
+        if client.has_extn("8bitmime"):
+            options.append("BODY=8BITMIME")
+        if not client.has_extn("dsn"):
+            options = [option for option in options if not option.startswith(("RET=", "ENVID="))]
+            recipient_arguments = ()
+        _demand(where, client.docmd("MAIL", " ".join((f"FROM:<{sender}>", *options))), 250)
+        _demand(where, client.docmd("RCPT", " ".join((f"TO:<{recipient}>", *recipient_arguments))), 250)
+        _demand(where, client.docmd("DATA"), 354)
+        return _send(where, client, content)
     except smtplib.SMTPServerDisconnected as error:
         raise TemporaryError("closed the connection", where=where) from error
     except smtplib.SMTPException as error:
         raise TemporaryError(f"does not answer as SMTP: {error}", where=where) from error
     except OSError as error:
         raise TemporaryError(f"cannot be reached: {error.strerror or error}", where=where) from error
+    except UnicodeEncodeError as error:
+        raise PermanentError("knows no address of other letters (SMTPUTF8)", where=where) from error
+    finally:
+        _leave(client)
+
+
+def _leave(client: smtplib.SMTP) -> None:
+    """What is said to QUIT changes nothing: Postfix has answered for the mail before."""
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        if client.sock is not None:
+            client.sock.settimeout(FAREWELL)
+            client.docmd("QUIT")
+    client.close()
 
 
 def _send(where: str, client: smtplib.SMTP, content: Iterable[bytes]) -> str:
