@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 from nta_milter.portal.render.content import Body, Content, Place, content_of, shown
 from nta_milter.portal.session import Opened
@@ -84,18 +84,3 @@ class Reading:
     def _open(self, opened: Opened) -> Stored:
         delivery = opened.delivery
         return self._store.open(delivery.message_id, delivery.blob_id, opened.key)
-
-
-async def sent(pieces: Iterator[bytes], completed: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
-    """Pieces for an answer; ``completed`` is called when the last one has been taken.
-
-    They are decrypted between two writes to the network: a thread for each would cost more than it frees.
-    """
-    try:
-        for piece in pieces:
-            yield piece
-        await completed()
-    finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()

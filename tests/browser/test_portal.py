@@ -37,6 +37,12 @@ def unlock(page, deposited):
     page.wait_for_url("**/message/*")
 
 
+def follow(page, role, name):
+    """Press what leads to another page, and wait until that is there."""
+    with page.expect_navigation():
+        page.get_by_role(role, name=name).click()
+
+
 def every_page(page, site):
     """Goes through all pages; yields a name for each when it is there."""
     page.goto("/")
@@ -47,22 +53,22 @@ def every_page(page, site):
     page.goto(deposited.path)
     yield "open"
     page.get_by_label("Toegangscode").fill("tulp-molen-31")
-    page.get_by_role("button", name="Bericht openen").click()
+    follow(page, "button", "Bericht openen")
     yield "refused"
     unlock(page, deposited)
     yield "message"
-    page.get_by_role("link", name="Beantwoorden").click()
+    follow(page, "link", "Beantwoorden")
     yield "reply"
     page.get_by_label("Uw antwoord").fill("   ")
-    page.get_by_role("button", name="Versturen").click()
+    follow(page, "button", "Versturen")
     yield "reply-refused"
     page.get_by_label("Uw antwoord").fill("Dank u wel, tot volgende week.")
-    page.get_by_role("button", name="Versturen").click()
+    follow(page, "button", "Versturen")
     yield "replied"
-    page.get_by_role("link", name="Verwijderen").click()
+    follow(page, "link", "Verwijderen")
     yield "delete"
-    page.get_by_role("link", name="Terug naar het bericht").click()
-    page.get_by_role("button", name="Afsluiten").click()
+    follow(page, "link", "Terug naar het bericht")
+    follow(page, "button", "Afsluiten")
     yield "closed"
     unlock(page, site.deposit(RICH))
     page.frame_locator("iframe").locator("table").wait_for()
@@ -73,10 +79,10 @@ def every_page(page, site):
     page.goto(f"/hold/{held.token.text}")
     yield "hold"
     page.get_by_label("Toegangscode").fill("12345678")
-    page.get_by_role("button", name="Opslaan en versturen").click()
+    follow(page, "button", "Opslaan en versturen")
     yield "hold-refused"
     page.get_by_label("Toegangscode").fill("Tulp-Molen-31")
-    page.get_by_role("button", name="Opslaan en versturen").click()
+    follow(page, "button", "Opslaan en versturen")
     yield "hold-done"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from nta_milter.audit.events import Event
+from nta_milter.errors import NtaMilterError
+from nta_milter.portal.asgi import Receive, Scope, Send
 from nta_milter.portal.forms import BadRequest
-from nta_milter.portal.reading import sent
 from nta_milter.portal.render.archive import zipped
 from nta_milter.portal.render.names import attachment, file_name
 from nta_milter.portal.session import Opened
@@ -54,24 +57,62 @@ def whole(visit: Visit) -> Response:
     return _download(visit, opened, name, pieces, content.size, "message")
 
 
+_log = logging.getLogger("nta_milter.portal")
+
+
+class Download(StreamingResponse):
+    """A file that no browser opens by itself; ``completed`` is called when its last byte was sent.
+
+    Pieces are decrypted between two writes to the network: a thread for each would cost more than it frees.
+    Whoever leaves early ends it, which neither Starlette nor uvicorn see to in every version.
+    """
+
+    def __init__(
+        self, name: str, pieces: Iterator[bytes], size: int | None, completed: Callable[[], None]
+    ) -> None:
+        headers = {"Content-Disposition": attachment(name)}
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        super().__init__(iter(()), headers=headers, media_type="application/octet-stream")
+        self._pieces = pieces
+        self._completed = completed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One answer, as ASGI wants it."""
+        left = asyncio.ensure_future(_left(receive))
+        try:
+            head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            await send(head)
+            if scope["method"] == "GET":
+                for piece in self._pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await asyncio.sleep(0)  # others are served in between
+                    if left.done():
+                        return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except NtaMilterError as error:
+            _log.error("portal: %s", error)
+            return  # without an end: the browser sees that the file is not whole
+        finally:
+            left.cancel()
+            close = getattr(self._pieces, "close", None)
+            if close is not None:
+                close()
+        if scope["method"] == "GET":
+            await run_in_threadpool(self._completed)
+
+
+async def _left(receive: Receive) -> None:
+    """Return when the visitor has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _download(
     visit: Visit, opened: Opened, name: str, pieces: Iterator[bytes], size: int | None, what: str
 ) -> Response:
-    """A file that no browser opens by itself; it counts when its last byte was sent."""
+    def completed() -> None:
+        visit.portal.access.downloaded(opened.delivery.id)
+        visit.portal.record(Event.DOWNLOADED, opened.delivery, {"what": what})
 
-    if visit.method == "HEAD":
-        pieces = iter(())
-
-    async def completed() -> None:
-        if visit.method == "GET":
-            await run_in_threadpool(_completed, visit, opened, what)
-
-    headers = {"Content-Disposition": attachment(name)}
-    if size is not None:
-        headers["Content-Length"] = str(size)
-    return StreamingResponse(sent(pieces, completed), headers=headers, media_type="application/octet-stream")
-
-
-def _completed(visit: Visit, opened: Opened, what: str) -> None:
-    visit.portal.access.downloaded(opened.delivery.id)
-    visit.portal.record(Event.DOWNLOADED, opened.delivery, {"what": what})
+    return Download(name, pieces, size, completed)
