@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -25,7 +25,12 @@ _KEPT = "@+=!#$&'*^_`{|}~?-."
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: a code of the closed list in packaging/doc/reasons.md, and a sentence for a person."""
+    """Why: a code and a sentence for a person.
+
+    The codes: ``certificate-configured``, ``certificate-gateway``, ``certificate-harvested`` and
+    ``certificate-smimea`` say where the one in use is from; ``certificate-none``, ``certificate-unusable``,
+    ``certificate-pending``, ``smimea-unknown``, ``smimea-insecure`` and ``smimea-other`` what there is not.
+    """
 
     code: str
     text: str
@@ -179,8 +184,3 @@ def format_entry(entry: RecipientCertificate) -> bytes:
     if entry.key_transport != "v15":
         lines.append(f"Key-Transport: {entry.key_transport}")
     return ("\n".join(lines) + "\n").encode() + entry.certificate.pem()
-
-
-def as_personal(entry: RecipientCertificate) -> RecipientCertificate:
-    """The same certificate in the class ``personal``."""
-    return replace(entry, certificate_class="personal")
