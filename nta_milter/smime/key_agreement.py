@@ -116,12 +116,15 @@ def derive(how: Scheme, secret: bytes, user_keying_material: bytes | None) -> by
     )
     if how.hkdf:
         return HKDF(how.digest.primitive(), how.wrap_length, salt=None, info=info).derive(secret)
-    key = b""
-    counter = 1
-    while len(key) < how.wrap_length:
-        key += how.digest.new(secret + counter.to_bytes(4, "big") + info).digest()
-        counter += 1
-    return key[: how.wrap_length]
+    return x963(how.digest, secret, info, how.wrap_length)
+
+
+def x963(digest: Digest, secret: bytes, info: bytes, length: int) -> bytes:
+    """The key derivation function of ANSI X9.63 (RFC 5753 section 7.2 names it); ``length`` in octets."""
+    blocks = range(1, -(-length // digest.length) + 1)
+    return b"".join(digest.new(secret + block.to_bytes(4, "big") + info).digest() for block in blocks)[
+        :length
+    ]
 
 
 def _point(key: AgreementKey) -> bytes:

@@ -12,8 +12,8 @@ class Limits:
     """Upper bounds for one message, all layers together unless it says otherwise."""
 
     layers: int = 4
-    depth: int = 16
-    """Nesting of one BER value; CMS as we read it needs 10."""
+    depth: int = 32
+    """Nesting of one BER value; a signed attribute that names a certificate by its issuer needs 18."""
     elements: int = 250_000
     """BER values looked at; a streamed OCTET STRING has one per chunk."""
     recipients: int = 1_000

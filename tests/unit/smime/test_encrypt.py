@@ -8,7 +8,7 @@ from nta_milter.message.spool import Spool
 from nta_milter.smime import encrypt as module
 from nta_milter.smime import key_agreement, tlv
 from nta_milter.smime.algorithm import algorithm_identifier, encode_algorithm
-from nta_milter.smime.encrypt import bound_key, encrypt
+from nta_milter.smime.encrypt import encrypt
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.limits import Work
 from nta_milter.smime.open import open_message
@@ -80,22 +80,6 @@ def test_a_bound_key_opens_only_with_its_own_algorithm():
     found = opened(sealed, ring("p256"))
     assert bytes(found.entity) == bytes(CONTENT)
     assert found.layers[0].flags == ("bound-key",)
-
-
-@pytest.mark.parametrize(
-    ("info", "derived"),
-    [
-        ("301b0609608648016503040106300e040c5c79058ba2f43447639d29e2", "2124ffb29fac4e0fbbc7d5d87492bff3"),
-        (
-            "301d06096086480165030401020410651f722ffd512c52fe072e507d72b377",
-            "9cd102c52f1e19ece8729b35bfeceb50",
-        ),
-    ],
-    ids=["gcm", "cbc"],
-)
-def test_bound_keys_are_those_of_rfc_9709_appendix_b(info, derived):
-    key = bytes.fromhex("c702e7d0a9e064b09ba55245fb733cf3")
-    assert bound_key(key, bytes.fromhex(info)).hex() == derived
 
 
 def test_the_headers_say_what_it_is():
