@@ -114,7 +114,7 @@ def _has_factor(addressee: Addressee, snapshot: Snapshot) -> bool:
     """Whether the recipient can prove who he is; asked of the store only where the portal may be needed."""
     if snapshot.store is None or addressee.internal or not addressee.sensitivity.value:
         return False
-    return bool(snapshot.store.access.factors(addressee.recipient.address))
+    return snapshot.store.access.can_prove(addressee.recipient.address)
 
 
 def _over_limit(

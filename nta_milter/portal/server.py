@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import re
@@ -94,26 +93,29 @@ def listening(where: str) -> socket.socket:
         return socket.socket(fileno=_FIRST_INHERITED)
     place = f"portal.socket {where}"
     inet = _INET.fullmatch(where)
+    if not inet and not where.startswith("unix:/"):
+        raise ConfigurationError("is neither unix:/PATH nor inet:PORT@127.0.0.1", where=place)
+    family = socket.AF_UNIX if not inet else socket.AF_INET6 if ":" in inet[2] else socket.AF_INET
+    listener = socket.socket(family)
     try:
         if inet:
-            family = socket.AF_INET6 if inet[2] == "[::1]" else socket.AF_INET
-            listener = socket.socket(family)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((inet[2].strip("[]"), int(inet[1])))
-        elif where.startswith("unix:/"):
-            path = Path(where.removeprefix("unix:"))
-            with contextlib.suppress(FileNotFoundError):
-                if path.is_socket():
-                    path.unlink()
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(path))
-            path.chmod(0o660)
         else:
-            raise ConfigurationError("is neither unix:/PATH nor inet:PORT@127.0.0.1", where=place)
+            _bind(listener, Path(where.removeprefix("unix:")))
         listener.listen(512)
     except (OSError, OverflowError) as error:
+        listener.close()
         raise ConfigurationError(f"cannot be opened ({error})", where=place) from error
     return listener
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    """Bind in place of a socket that an earlier process left; anything else is left alone."""
+    if path.is_socket():
+        path.unlink()
+    listener.bind(str(path))
+    path.chmod(0o660)
 
 
 def _configuration(portal: Portal) -> uvicorn.Config:

@@ -18,6 +18,7 @@ from nta_milter.store.database import Database
 from nta_milter.store.keys import new_id
 from nta_milter.store.query import COLUMNS, delivery_of, delivery_rows, find_delivery
 from nta_milter.store.rows import (
+    ASKED,
     READABLE,
     Answer,
     Delivery,
@@ -106,6 +107,10 @@ class Access:
         with self._database.reading() as connection:
             rows = connection.execute(select(factors).where(wanted).order_by(factors.c.kind)).all()
         return tuple(_factor(row) for row in rows)
+
+    def can_prove(self, address: str) -> bool:
+        """Whether something is known of an address that the portal can ask for."""
+        return any(factor.kind in ASKED for factor in self.factors(address))
 
     def all_factors(self) -> tuple[Factor, ...]:
         """All second factors, in the order of the addresses."""
@@ -305,6 +310,7 @@ def add_submission(
             status=status,
             detail=detail,
             tries=0,
+            worker="",
             due_at=at,
             fault="",
             queue_id="",

@@ -186,6 +186,10 @@ class Answer(Enum):
     """The code is expired, used, or was tried too often: a new one is needed."""
 
 
+ASKED = frozenset(("code",))
+"""The kinds of second factor that the portal can ask for; a telephone number alone opens nothing yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Factor:
     """How a recipient proves who he is: ``code`` (a scrypt hash of an agreed code) or ``phone``."""

@@ -100,7 +100,7 @@ class Again:
         reasons = (*reasons, "could not be looked up in time")
         if not self._settings.portal.url:
             return Decided(Route.REJECT, reasons)
-        known = self._store.access.factors(delivery.recipient)
+        known = self._store.access.can_prove(delivery.recipient)
         return Decided(Route.PORTAL if known else Route.HOLD, reasons)
 
     def _message(self, delivery: Delivery, key: bytes) -> Message:

@@ -36,6 +36,7 @@ def test_a_code_from_a_file_is_kept_as_a_hash(store, tmp_path, capsys):
     assert code.matches("Roos Fiets 47", factor.value)
     assert not code.matches("roos-fiets-48", factor.value)
     assert "roos" not in factor.value
+    assert store.access.can_prove("JAN@citizen.test")
     assert capsys.readouterr().out == "jan@citizen.test: code set\n"
     assert '"factor-set"' in (tmp_path / "audit.jsonl").read_text()
 
@@ -44,6 +45,7 @@ def test_a_telephone_number_is_kept_as_e164(store, capsys):
     assert main(["recipients", "add", "jan@citizen.test", "--phone", "06-123 456 78", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["phone"] == "+31612345678"
     assert store.access.factors("jan@citizen.test")[0].value == "+31612345678"
+    assert not store.access.can_prove("jan@citizen.test")
 
 
 def test_what_is_known_is_listed_and_removed(store, tmp_path, capsys):
