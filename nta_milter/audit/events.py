@@ -67,6 +67,12 @@ class Event(Enum):
     FACTOR_SET = "factor-set"
     FACTOR_REMOVED = "factor-removed"
     KEY_MADE = "key-made"
+    KEY_IMPORTED = "key-imported"
+    CERTIFICATE_SET = "certificate-set"
+    """A recipient's certificate was kept from signed mail, added or accepted."""
+    CERTIFICATE_PENDING = "certificate-pending"
+    """A sender signs with another key than the kept one: an administrator decides."""
+    CERTIFICATE_REMOVED = "certificate-removed"
 
 
 @dataclass(frozen=True, slots=True)

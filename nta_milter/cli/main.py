@@ -17,6 +17,8 @@ FAMILIES: tuple[str, ...] = (
     "check",
     "record",
     "config",
+    "keys",
+    "certs",
     "smime",
     "portal",
     "recipients",

@@ -253,7 +253,18 @@ class SmimeSettings:
         default=Path("/etc/nta-milter/certificates"),
     )
     trust: Path = key(
-        "folder or file of trusted certification authorities, PEM", default=Path("/etc/nta-milter/trust")
+        "folder or file of trusted certification authorities, PEM; certificates in its sub-folder "
+        "intermediates help to find a path and are not believed by themselves",
+        default=Path("/etc/nta-milter/trust"),
+    )
+    crls: Path | None = key(
+        "folder of certificate revocation lists (.crl, .pem, .der), read when the configuration is loaded "
+        "and never fetched while a mail waits; without it nothing is known to be revoked",
+        default=None,
+    )
+    unknown_revocation: Literal["accept", "refuse"] = key(
+        "what a certificate counts as whose revocation is not known for want of a current list",
+        default="accept",
     )
     cipher: Literal["aes-256-cbc", "aes-128-cbc", "aes-256-gcm", "aes-128-gcm"] = key(
         "content encryption where nothing better is known of the recipient", default="aes-256-cbc"
@@ -261,6 +272,18 @@ class SmimeSettings:
     sign: bool = key("sign before encrypting, with the sender's or the domain's key", default=True)
     personal: Literal["prefer", "never"] = key(
         "use personal certificates where the domain has no gateway", default="never"
+    )
+    harvest: bool = key(
+        "keep the certificates of senders whose signed mail was verified; with another key than the kept one "
+        "a certificate waits for nta-milter certs accept",
+        default=False,
+    )
+    harvested: Path = key(
+        "folder of the kept certificates, written by the milter",
+        default=Path("/var/lib/nta-milter/harvested"),
+    )
+    smimea: bool = key(
+        "look for personal certificates in DNSSEC-secure SMIMEA records (RFC 8162)", default=False
     )
     layer_limit: int = key("nested S/MIME layers opened", default=4, minimum=1, maximum=16)
 

@@ -78,7 +78,7 @@ class KeyRing:
         KeyStoreError, which names the file and the cause; nothing is half loaded.
         """
         bindings = bindings or {}
-        files = _key_files(path)
+        files = key_files(path)
         names = {file.name for file in files}
         for name in bindings:
             if path.is_dir() and name not in names:
@@ -186,7 +186,8 @@ def _same_name(ours: bytes, theirs: bytes) -> bool:
         return False
 
 
-def _key_files(path: Path) -> list[Path]:
+def key_files(path: Path) -> list[Path]:
+    """The key files of a folder, by name, or the one file; raises KeyStoreError."""
     try:
         if path.is_file():
             return [path]
