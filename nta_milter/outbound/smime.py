@@ -16,7 +16,7 @@ from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.sensitivity import without_tags
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.route import ROUTE_HEADER
-from nta_milter.smime.encrypt import encrypt
+from nta_milter.smime.encrypt import agreed_cipher, encrypt
 from nta_milter.smime.keystore import PrivateKey
 from nta_milter.smime.protect import protect
 from nta_milter.smime.sign import sign
@@ -71,8 +71,12 @@ def seal(
     )
     if signer is not None:
         inner = sign(inner, signer, at=at, enclosed=True)
-    cipher = (rule.cipher if rule else "") or snapshot.settings.smime.cipher
-    sealed = encrypt(inner, certificates, cipher=cipher)
+    sealed = encrypt(
+        inner,
+        certificates,
+        cipher=(rule.cipher if rule else "") or agreed_cipher(certificates, snapshot.settings.smime.cipher),
+        bind_key=all(certificate.bound_keys for certificate in certificates),
+    )
     outer = Headers(
         (
             *visible,

@@ -165,13 +165,14 @@ class RecipientCertificate:
     ``key_transport`` matters for RSA only. ``cipher`` is the content encryption that the owner is known to
     read (SMIMECapabilities or configuration), None = the configured default. The class steers the route:
     ``gateway`` (configured for the whole domain), ``configured`` (for the address), ``personal``
-    (harvested, LDAP or SMIMEA).
+    (harvested, LDAP or SMIMEA). ``bound_keys``: its owner announces RFC 9709.
     """
 
     certificate: Certificate
     key_transport: Literal["v15", "oaep"] = "v15"
     cipher: str | None = None
     certificate_class: Literal["gateway", "configured", "personal"] = "configured"
+    bound_keys: bool = False
 
     def usable_at(self, at: datetime) -> None:
         """Return when mail may be encrypted to it at ``at``, else raise CertificateError saying why not."""

@@ -19,7 +19,9 @@ from nta_milter.smime.certificate import FILE_LIMIT, RecipientCertificate, certi
 
 CIPHERS = ("aes-256-cbc", "aes-128-cbc", "aes-256-gcm", "aes-128-gcm")
 
-_OPTION = re.compile(rb"^(Cipher|Key-Transport):[ \t]*(\S+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_OPTION = re.compile(
+    rb"^(Cipher|Key-Transport|Bound-Keys):[ \t]*(\S+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
 _KEPT = "@+=!#$&'*^_`{|}~?-."
 
 
@@ -167,8 +169,17 @@ def parse_entry(
         raise CertificateError(f"Cipher: {cipher} is not one of {', '.join(CIPHERS)}")
     if transport not in {"v15", "oaep"}:
         raise CertificateError(f"Key-Transport: {transport} is neither v15 nor oaep")
+    bound = options.get("bound-keys", "no")
+    if bound not in {"yes", "no"}:
+        raise CertificateError(f"Bound-Keys: {bound} is neither yes nor no")
     found = tuple(
-        RecipientCertificate(certificate, cast(Literal["v15", "oaep"], transport), cipher, certificate_class)
+        RecipientCertificate(
+            certificate,
+            cast(Literal["v15", "oaep"], transport),
+            cipher,
+            certificate_class,
+            bound_keys=bound == "yes",
+        )
         for certificate in certificates_from_pem(data)
     )
     if not found:
@@ -183,4 +194,6 @@ def format_entry(entry: RecipientCertificate) -> bytes:
         lines.append(f"Cipher: {entry.cipher}")
     if entry.key_transport != "v15":
         lines.append(f"Key-Transport: {entry.key_transport}")
+    if entry.bound_keys:
+        lines.append("Bound-Keys: yes")
     return ("\n".join(lines) + "\n").encode() + entry.certificate.pem()

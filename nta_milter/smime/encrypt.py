@@ -71,6 +71,16 @@ def encrypt(
     return Entity(_headers("authEnveloped-data" if chosen.authenticated else "enveloped-data"), body)
 
 
+def agreed_cipher(recipients: Sequence[RecipientCertificate], default: str) -> str:
+    """The best cipher that every recipient reads; of whom nothing is known, the default is taken to be it.
+
+    All of them must read AES-GCM to get it, and the shortest key decides.
+    """
+    read = [(recipient.cipher or default).split("-") for recipient in recipients]
+    mode = "gcm" if all(name[2] == "gcm" for name in read) else "cbc"
+    return f"aes-{min(int(name[1]) for name in read)}-{mode}"
+
+
 def bound_key(content_key: bytes, content_algorithm: bytes) -> bytes:
     """The key that RFC 9709 section 2 derives for this algorithm, parameters included."""
     kdf = HKDF(SHA256(), len(content_key), salt=b"The Cryptographic Message Syntax", info=content_algorithm)

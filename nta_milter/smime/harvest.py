@@ -43,6 +43,7 @@ _CIPHERS = (
     (_AES + "2", "aes-128-cbc"),
 )
 _RSAES_OAEP = "1.2.840.113549.1.1.7"
+_BOUND_KEYS = "1.2.840.113549.1.9.16.3.31"
 
 
 class Outcome(Enum):
@@ -108,11 +109,11 @@ class HarvestStore:
         among ``others`` that can is taken. ``capabilities`` are the signed SMIMECapabilities, DER.
         Raises KeyStoreError when the folder cannot be read or written.
         """
-        transport, cipher = parse_capabilities(capabilities)
+        transport, cipher, bound = parse_capabilities(capabilities)
         reason = "the message has no certificate that encrypts for its sender"
         brought = sorted(others, key=lambda item: item.not_before, reverse=True)
         for certificate in dict.fromkeys((signer, *brought)):
-            entry = RecipientCertificate(certificate, transport, cipher, "personal")
+            entry = RecipientCertificate(certificate, transport, cipher, "personal", bound)
             if address.lower() not in {email.lower() for email in certificate.emails}:
                 continue
             try:
@@ -165,13 +166,13 @@ class HarvestStore:
         return tuple((name, entry) for name in map(entry_name, files) for entry in _read(folder, name))
 
 
-def parse_capabilities(data: bytes | None) -> tuple[Literal["v15", "oaep"], str | None]:
-    """What a signer says that it reads: RSA key transport and the best cipher of ours.
+def parse_capabilities(data: bytes | None) -> tuple[Literal["v15", "oaep"], str | None, bool]:
+    """What a signer says that it reads: RSA key transport, the best cipher of ours, bound keys (RFC 9709).
 
     ``data`` is a DER SMIMECapabilities (RFC 8551 section 2.5.2), signed; None or damage = nothing is known.
     """
     if not data or len(data) > CAPABILITIES_LIMIT:
-        return "v15", None
+        return "v15", None, False
     try:
         capabilities = tlv.parse(data, Work()).expect(tlv.SEQUENCE, "SMIMECapabilities")
         found = set()
@@ -179,9 +180,9 @@ def parse_capabilities(data: bytes | None) -> tuple[Literal["v15", "oaep"], str 
             name = capability.fields(tlv.SEQUENCE, "a capability").next()
             found.add(tlv.dotted(name.object_identifier("a capability")))
     except (CmsError, LimitExceeded):
-        return "v15", None
+        return "v15", None, False
     cipher = next((name for oid, name in _CIPHERS if oid in found), None)
-    return ("oaep" if _RSAES_OAEP in found else "v15"), cipher
+    return ("oaep" if _RSAES_OAEP in found else "v15"), cipher, _BOUND_KEYS in found
 
 
 def _read(folder: Path, address: str) -> tuple[RecipientCertificate, ...]:

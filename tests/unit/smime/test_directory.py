@@ -87,13 +87,14 @@ def test_personal_sources_are_asked_last_and_in_order(folder):
 def test_options_before_the_certificate(tmp_path):
     file = tmp_path / "alice@care.test.pem"
     certificate = person("rsa").certificate
-    file.write_bytes(b"cipher: AES-256-GCM\r\nKey-Transport: oaep\n" + certificate.pem())
+    file.write_bytes(b"cipher: AES-256-GCM\r\nKey-Transport: oaep\nBound-Keys: yes\n" + certificate.pem())
     (entry,) = CertificateDirectory.load(tmp_path).entries["alice@care.test"]
-    assert entry == RecipientCertificate(certificate, "oaep", "aes-256-gcm", "configured")
+    assert entry == RecipientCertificate(certificate, "oaep", "aes-256-gcm", "configured", True)
     assert parse_entry(format_entry(entry), "configured") == (entry,)
     for wrong, expected in (
         (b"Cipher: 3des\n", "Cipher: 3des is not one of"),
         (b"Key-Transport: x\n", "neither"),
+        (b"Bound-Keys: maybe\n", "neither yes nor no"),
     ):
         file.write_bytes(wrong + certificate.pem())
         with pytest.raises(KeyStoreError, match=rf"alice@care\.test\.pem: .*{expected}"):

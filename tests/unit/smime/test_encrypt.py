@@ -8,7 +8,7 @@ from nta_milter.message.spool import Spool
 from nta_milter.smime import encrypt as module
 from nta_milter.smime import key_agreement, tlv
 from nta_milter.smime.algorithm import algorithm_identifier, encode_algorithm
-from nta_milter.smime.encrypt import encrypt
+from nta_milter.smime.encrypt import agreed_cipher, encrypt
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.limits import Work
 from nta_milter.smime.open import open_message
@@ -88,6 +88,21 @@ def test_the_headers_say_what_it_is():
     assert sealed.headers.first("Content-Transfer-Encoding") == b"base64"
     sealed = encrypt(CONTENT, [recipient("rsa")], cipher="aes-128-cbc")
     assert b"smime-type=enveloped-data" in sealed.headers.first("Content-Type")
+
+
+@pytest.mark.parametrize(
+    ("known", "agreed"),
+    [
+        ([None], "aes-256-cbc"),
+        (["aes-256-gcm"], "aes-256-gcm"),
+        (["aes-256-gcm", None], "aes-256-cbc"),
+        (["aes-256-gcm", "aes-128-gcm"], "aes-128-gcm"),
+        (["aes-128-cbc", "aes-256-gcm"], "aes-128-cbc"),
+    ],
+)
+def test_the_cipher_is_the_best_that_everybody_reads(known, agreed):
+    people = [replace(recipient("p256"), cipher=name) for name in known]
+    assert agreed_cipher(people, "aes-256-cbc") == agreed
 
 
 def test_nobody_and_no_cipher_are_errors():

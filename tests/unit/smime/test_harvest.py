@@ -183,17 +183,18 @@ def test_the_capabilities_that_openssl_writes(tmp_path, alice):
         "signed_attrs"
     ]
     (found,) = [a for a in attributes if a["type"].dotted == "1.2.840.113549.1.9.15"]
-    assert parse_capabilities(found["values"][0].dump()) == ("v15", "aes-256-cbc")
+    assert parse_capabilities(found["values"][0].dump()) == ("v15", "aes-256-cbc", False)
 
 
 def test_no_or_damaged_capabilities_prove_nothing():
     for data in (None, b"", b"\x30", b"\x31\x00", b"\x30\x02\x02\x00", CAPABILITIES[:-1], b"\x30" * 9000):
-        assert parse_capabilities(data) == ("v15", None)
-    assert parse_capabilities(CAPABILITIES) == ("oaep", "aes-256-gcm")
+        assert parse_capabilities(data) == ("v15", None, False)
+    assert parse_capabilities(CAPABILITIES) == ("oaep", "aes-256-gcm", True)
 
 
 @given(st.binary(max_size=60))
 def test_any_capabilities_are_read_or_prove_nothing(data):
-    transport, cipher = parse_capabilities(data)
+    transport, cipher, bound = parse_capabilities(data)
+    assert bound in (False, True)
     assert transport in ("v15", "oaep")
     assert cipher is None or cipher.startswith("aes-")
