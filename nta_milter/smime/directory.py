@@ -74,8 +74,8 @@ class CertificateDirectory:
         """Load ADDRESS.pem (a person's, class ``configured``) and DOMAIN.pem (``gateway``) of a folder.
 
         Names are in any letter case, with ``/`` and ``%`` as ``%2F`` and ``%25``. A file may hold several
-        certificates; lines ``Cipher: NAME`` and ``Key-Transport: oaep`` before them say what the owner
-        reads. Raises KeyStoreError, which names the file.
+        certificates; lines ``Cipher: NAME``, ``Key-Transport: oaep`` and ``Bound-Keys: yes`` before them say
+        what the owner reads. Raises KeyStoreError, which names the file.
         """
         try:
             if not folder.is_dir():
