@@ -1,4 +1,4 @@
-"""The laboratory for tests: one with nta-milter, one whose milter only does what a test tells it."""
+"""Laboratories for tests: with nta-milter, with secure download, and with milters that only do as told."""
 
 from __future__ import annotations
 
@@ -37,6 +37,33 @@ def _plumbing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plumbing]:
     noop = (sys.executable, "-m", "tests.laboratory.noop")
     with Plumbing(tmp_path_factory.mktemp("plumbing"), milter=noop) as laboratory:
         yield laboratory
+
+
+@pytest.fixture(scope="session")
+def _portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with Laboratory(tmp_path_factory.mktemp("portal"), download=True) as laboratory:
+        yield laboratory
+
+
+@pytest.fixture(scope="session")
+def _idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    noop = (sys.executable, "-m", "tests.laboratory.noop")
+    with Laboratory(tmp_path_factory.mktemp("idle"), milter=noop, download=True) as laboratory:
+        yield laboratory
+
+
+@pytest.fixture
+def portal(_portal: Laboratory) -> Laboratory:
+    """The laboratory with nta-milter, its store, worker and portal at care.test, as freshly built."""
+    _portal.reset()
+    return _portal
+
+
+@pytest.fixture
+def idle(_idle: Laboratory) -> Laboratory:
+    """The same with a milter that does nothing."""
+    _idle.reset()
+    return _idle
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        with Laboratory(STATE / "laboratory") as laboratory:
+        with Laboratory(STATE / "laboratory", download=True) as laboratory:
             _write_commands(laboratory)
             return _show(laboratory) if once else _stay(laboratory)
     except (LaboratoryError, NamespaceError, OpensslError, RuntimeError) as error:

@@ -122,9 +122,12 @@ class Dns:
                 stdout=log,
                 stderr=log,
             )
+        self._until_ready()
+
+    def _until_ready(self) -> None:
         limit = time.monotonic() + START_LIMIT
         while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > limit:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > limit:
                 self.stop()
                 raise RuntimeError("unbound: " + (self.directory / "unbound.log").read_text())
             time.sleep(0.02)
@@ -146,11 +149,13 @@ class Dns:
         for each in changed:
             self._write(each)
         self._configure()
-        if not known:
+        if known:
+            for each in changed:
+                self.control("auth_zone_reload", _absolute(each))
+        else:
+            # The cache outlives this.
             self.control("reload")
-            return
-        for each in changed:
-            self.control("auth_zone_reload", _absolute(each))
+            self._until_ready()
         self.control("flush_zone", _absolute(name))
         self.control("flush_negative")
 

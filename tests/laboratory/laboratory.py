@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.laboratory import store
+from tests.laboratory.browser import Browser
 from tests.laboratory.certificates import Certificates
 from tests.laboratory.client import Reply, Session, unix_connection
 from tests.laboratory.dns import Dns
 from tests.laboratory.names import (
     DKIM_SELECTOR,
     LISTENERS,
+    PORTAL_URL,
     STORES,
     USERS,
     milter_settings,
@@ -29,6 +31,7 @@ from tests.laboratory.names import (
 from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError, Process
 from tests.laboratory.postfix import HOSTS, Postfix
 from tests.laboratory.store import Delivered
+from tests.laboratory.stored import Stored
 
 Value = TypeVar("Value")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -184,6 +187,24 @@ class Laboratory:
         log = self.directory / "care" / f"{name}.log"
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
+    @property
+    def stored(self) -> Stored:
+        """What care.test has in its store."""
+        return Stored(self.directory / "care" / "nta-milter")
+
+    def agree(self, address: str, code: str) -> None:
+        """Have a recipient's access code known at care.test, as an administrator does."""
+        done = self.nta_milter(
+            *("recipients", "add", address, "--code-file", "-", "--config", str(self.configuration)),
+            stdin=code.encode(),
+        )
+        if done[0]:
+            raise LaboratoryError(f"nta-milter recipients add: {done[1]}")
+
+    def browser(self, language: str = "nl") -> Browser:
+        """A browser of somebody who visits the portal of care.test for the first time."""
+        return Browser(self.directory / "care" / SERVICES["portal"], PORTAL_URL, language)
+
     def restart_milter(self) -> None:
         """Stop it and start it with the configuration file as it is now."""
         self.stop_milter()
@@ -330,7 +351,9 @@ class Laboratory:
         os.chown(file, number, -1)
 
     def reset(self) -> None:
-        """As freshly built: no mail anywhere, the configuration as shipped, the milter running."""
+        """As freshly built: no mail anywhere, the configuration as shipped, our services running."""
+        if self._download:
+            self.stored.clear()
         for instance in self.postfix.values():
             instance.command("postsuper", "-d", "ALL")
             instance.restore()
@@ -340,6 +363,9 @@ class Laboratory:
             shutil.rmtree(folder)
         if self._milter_command is not None and not self.milter_runs():
             self.start_milter()
+        for service in SERVICES if self._download else ():
+            if service not in self._services or self._services[service].ended():
+                self.start_service(service)
 
     def settle(self, host: str = "care", *, maildrop: bool = True) -> None:
         """Wait until every message of a Postfix is deferred or on hold.

@@ -2,7 +2,8 @@
 
 Run inside the laboratory as ``python -m tests.laboratory.lmtp FOLDER HOST=SOCKET[,DOMAIN…]…``; a host with
 domains refuses other recipients. A delivery is two files in ``FOLDER/HOST/ADDRESS/``: ``N.eml`` as it came
-over the wire, and ``N.json``, its envelope, written last.
+over the wire, and ``N.json``, its envelope, written last. While the folder has a file ``refused``, the
+address is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Handler:
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         """Accept our own domains."""
-        if self.domains and address.rpartition("@")[2].lower() not in self.domains:
+        refused = self._mailbox(address) / "refused"
+        if refused.exists() or (self.domains and address.rpartition("@")[2].lower() not in self.domains):
             return "550 5.1.1 no such mailbox here"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
@@ -41,8 +43,11 @@ class Handler:
             self._write(envelope, recipient)
         return "250 2.0.0 OK"
 
+    def _mailbox(self, address: str) -> Path:
+        return self.folder / address.lower().replace("/", "_")
+
     def _write(self, envelope: Any, recipient: str) -> None:
-        mailbox = self.folder / recipient.lower().replace("/", "_")
+        mailbox = self._mailbox(recipient)
         mailbox.mkdir(parents=True, exist_ok=True)
         self._count += 1
         (mailbox / f"{self._count}.eml").write_bytes(envelope.original_content)

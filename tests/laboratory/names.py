@@ -24,6 +24,8 @@ STORES = {
     "care": ("care", "dovecot-lmtp"),
     "nta.hospital": ("hospital", "nta.hospital"),
     "mx.hospital": ("hospital", "mx.hospital"),
+    "nta.clinic": ("hospital", "nta.clinic"),
+    "mx.clinic": ("hospital", "mx.clinic"),
     "mx.citizen": ("citizen", "mx.citizen"),
     "mx.broken": ("citizen", "mx.broken"),
 }
@@ -42,7 +44,11 @@ def record(ntamx: str) -> str:
 
 
 def zones(certificates: Certificates) -> list[Zone]:
-    """The domains: care and hospital signed, citizen unsigned, broken with signatures that do not fit."""
+    """The domains.
+
+    care and hospital are signed, and clinic, for which we have no certificate; citizen is unsigned, broken
+    has signatures that do not fit.
+    """
     public = openssl("rsa", "-in", certificates.plain_key("dkim"), "-pubout", "-outform", "PEM").decode()
     dkim = "v=DKIM1; k=rsa; p=" + "".join(public.splitlines()[1:-1])
     care, hospital = certificates.host("nta.care.test"), certificates.host("nta.hospital.test")
@@ -66,6 +72,16 @@ def zones(certificates: Certificates) -> list[Zone]:
                 "nta A 127.0.0.21",
                 record("nta.hospital.test"),
                 f"_25._tcp.nta TLSA {hospital.tlsa()}",
+            ],
+        ),
+        Zone(
+            "clinic.test",
+            [
+                "@ MX 10 mx.clinic.test.",
+                "mx A 127.0.0.24",
+                "nta A 127.0.0.23",
+                record("nta.clinic.test"),
+                f"_25._tcp.nta TLSA {hospital.tlsa()}",  # the hospital's Postfix serves both
             ],
         ),
         Zone("citizen.test", ["@ MX 10 mx.citizen.test.", "mx A 127.0.0.31"], signed=False),

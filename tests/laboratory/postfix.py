@@ -1,4 +1,4 @@
-"""Three Postfix instances: care (ours, with the shipped fragments), hospital and citizen."""
+"""Three Postfix instances: care (ours, with the shipped fragments), hospital (and clinic), citizen."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ class Host:
     configuration: Path
     queue: Path
     data: Path
+    more_domains: tuple[str, ...] = ()
 
 
 CARE = Host(
@@ -106,12 +107,16 @@ NTAMX_ADDRESS = "127.0.0.12"
 """The address of care's ntamx listener, nta.care.test."""
 
 
-def _elsewhere(name: str, hostname: str, domain: str, *addresses: str) -> Host:
+def _elsewhere(name: str, hostname: str, domain: str, *addresses: str, more: tuple[str, ...] = ()) -> Host:
     home = INSIDE / name
-    return Host(name, hostname, domain, addresses, home / "etc", home / "queue", home / "data")
+    return Host(name, hostname, domain, addresses, home / "etc", home / "queue", home / "data", more)
 
 
-HOSPITAL = _elsewhere("hospital", "mx.hospital.test", "hospital.test", "127.0.0.21", "127.0.0.22")
+HOSPITAL = _elsewhere(
+    *("hospital", "mx.hospital.test", "hospital.test"),
+    *("127.0.0.21", "127.0.0.22", "127.0.0.23", "127.0.0.24"),
+    more=("clinic.test",),
+)
 CITIZEN = _elsewhere("citizen", "mx.citizen.test", "citizen.test", "127.0.0.31", "127.0.0.41")
 HOSTS = (CARE, HOSPITAL, CITIZEN)
 
@@ -132,13 +137,18 @@ _LISTENER = """
 """
 _VERIFY = "  -o smtpd_milters=unix:opendkim/opendkim.sock\n"
 _OTHER_MAIN = """
-mydestination = {domain}
+mydestination = {domains}
 alias_maps =
 local_recipient_maps =
 message_size_limit = 60000000
 """
 _OTHER_LISTENERS = {
-    "hospital": (("127.0.0.21", "nta.hospital.test", _VERIFY), ("127.0.0.22", "mx.hospital.test", "")),
+    "hospital": (
+        ("127.0.0.21", "nta.hospital.test", _VERIFY),
+        ("127.0.0.22", "mx.hospital.test", ""),
+        ("127.0.0.23", "nta.clinic.test", _VERIFY),
+        ("127.0.0.24", "mx.clinic.test", ""),
+    ),
     "citizen": (("127.0.0.31", "mx.citizen.test", ""), ("127.0.0.41", "mx.broken.test", "")),
 }
 
@@ -283,7 +293,7 @@ class Postfix:
         )
         if host is CARE:
             return text + _CARE_MAIN + (SHIPPED / "main.cf").read_text()
-        return text + _OTHER_MAIN.format(domain=host.domain)
+        return text + _OTHER_MAIN.format(domains=", ".join((host.domain, *host.more_domains)))
 
     def _master(self) -> str:
         if self.host is CARE:
