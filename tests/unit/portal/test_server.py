@@ -20,6 +20,7 @@ def test_a_unix_socket_is_for_its_group_and_replaces_a_stale_one(tmp_path):
 def test_a_port_of_loopback_is_opened():
     with listening("inet:0@127.0.0.1") as listener, socket.socket() as client:
         client.connect(listener.getsockname())
+        assert client.getpeername()[0] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("where", ["", "/run/x", "unix:relative", "inet:80@192.0.2.1", "inet:x@127.0.0.1"])
