@@ -29,7 +29,9 @@ class Handover:
 
     # Handing to Postfix
 
-    def claim(self, at: datetime, lease: timedelta, limit: int = 20) -> tuple[Submission, ...]:
+    def claim(
+        self, at: datetime, lease: timedelta, worker: str = "", limit: int = 20
+    ) -> tuple[Submission, ...]:
         """Take what is due, for this worker alone until the lease ends."""
         due = or_(
             and_(submissions.c.state == "waiting", submissions.c.due_at <= at),
@@ -48,10 +50,20 @@ class Handover:
             connection.execute(
                 update(submissions)
                 .where(submissions.c.id.in_(mine))
-                .values(state="claimed", claim=claim, claimed_until=at + lease)
+                .values(state="claimed", claim=claim, worker=worker, claimed_until=at + lease)
             )
             retried = {row[0] for row in rows if row[1] is not None}
             return _submissions(connection, submissions.c.id.in_(mine), retried)
+
+    def end_claims(self, worker: str, at: datetime) -> int:
+        """A worker has started: what the one before it of this name had claimed is free; how much that is."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(submissions)
+                .where(submissions.c.state == "claimed", submissions.c.worker == worker)
+                .values(claimed_until=at)
+            )
+            return changed.rowcount
 
     def next_due(self) -> datetime | None:
         """When something will be due; None where nothing waits."""

@@ -120,6 +120,7 @@ submissions = Table(
     Column("due_at", Moment, nullable=False),
     Column("claimed_until", Moment),
     Column("claim", ID),
+    Column("worker", Text, nullable=False),  # who has claimed it
     Column("fault", Text, nullable=False),
     Column("queue_id", Text, nullable=False),
     Column("created_at", Moment, nullable=False),

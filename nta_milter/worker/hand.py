@@ -64,7 +64,9 @@ class Hand:
         audit: AuditWriter,
         look: Look,
         clock: Callable[[], datetime],
+        name: str,
     ) -> None:
+        """``name`` is this worker's: what another process of this name had claimed is free again."""
         self._settings = settings
         self._store = store
         self._keys = keys
@@ -72,6 +74,8 @@ class Hand:
         self._look = look
         self._clock = clock
         self._composer = Composer(settings)
+        self._name = name
+        store.handover.end_claims(name, clock())
 
     def round(self) -> int:
         """Hand over what is due now; how much that was.
@@ -79,7 +83,7 @@ class Hand:
         Raises:
             StoreUnavailable: the database cannot be used.
         """
-        claimed = self._store.handover.claim(self._clock(), LEASE)
+        claimed = self._store.handover.claim(self._clock(), LEASE, self._name)
         for submission in claimed:
             self._one(submission)
         return len(claimed)

@@ -60,7 +60,7 @@ class Worker:
         self._audit = open_writer(settings, f"{self._hostname}:worker")
         postqueue = Postqueue(settings.routing.postfix)
         store, audit = self._store, self._audit
-        self._hand = Hand(settings, store, keys, audit, postqueue.look, clock)
+        self._hand = Hand(settings, store, keys, audit, postqueue.look, clock, self._hostname)
         self._again = Again(settings, store, keys, audit, decide, clock)
         self._watch = Watch(settings, store, audit, postqueue, clock)
         self._sweep = Sweep(settings, store, audit, _signer(settings), clock)

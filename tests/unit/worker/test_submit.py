@@ -97,7 +97,7 @@ def test_the_queue_id_and_what_is_said(postfix):
 def test_an_address_of_other_letters_asks_for_smtputf8(postfix):
     path, server = postfix()
     submit(path, "", (), "jän@citizen.test", (), (b"x\r\n",))
-    assert "MAIL FROM:<> SMTPUTF8 BODY=8BITMIME\r\n".encode() in server.heard
+    assert b"MAIL FROM:<> SMTPUTF8 BODY=8BITMIME\r\n" in server.heard
 
 
 def test_arguments_that_the_server_does_not_know_are_left_out(postfix):
