@@ -63,10 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
             print(as_text(destination, made))
     routes = {destination.decision.route for destination in made.destinations} | {made.combined.route}
     if len(made.destinations) > 1 and not arguments.json:
-        print(f"all together: {made.combined.route.value}\n  because      {made.combined.text}")
+        print(_together(made))
     if Route.REJECT in routes:
         return EXIT_NO
     return EXIT_TEMPORARY if Route.TEMPFAIL in routes else 0
+
+
+def _together(made: Plan) -> str:
+    """What becomes of the whole message, since libmilter has one reply and one body for all recipients."""
+    if made.combined.apart:
+        return "all together: taken; who needs it gets a copy of his own, when Postfix has queued the message"
+    return f"all together: {made.combined.route.value}\n  because      {made.combined.text}"
 
 
 def _message(arguments: argparse.Namespace, snapshot: Snapshot) -> Message:
