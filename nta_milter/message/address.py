@@ -28,6 +28,9 @@ _TOKEN = re.compile(
 _COMMENT_PIECE = re.compile(rb"\\.|[()]", re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _DOT_ATOM = re.compile(r"[^\s\x00-\x20()<>\[\]:;@\\,.\"\x7f]+(\.[^\s\x00-\x20()<>\[\]:;@\\,.\"\x7f]+)*")
+# A local part that every reader takes for one: no quotes around specials, no comment, and not the signs by
+# which Postfix takes another host out of it (allow_percent_hack, swap_bangpath, resolve_dequoted_address).
+_PLAIN_LOCAL = re.compile(r'[^\s\x00-\x20()<>\[\]:;@\\,"%!\x7f]*|"[^\x00-\x1f@%!"\\\x7f]*"')
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _SOURCE_ROUTE = re.compile(r"@[^:]*:")
 
@@ -95,9 +98,13 @@ def envelope_address(raw: bytes | str) -> str:
 def envelope_domain(address: str) -> str:
     """What follows the last ``@`` as lower-case A-labels; empty when there is none.
 
-    A domain that cannot be one is given back in lower case: it equals none of ours and no DNS has it.
+    A domain that cannot be one is given back in lower case: it equals none of ours and no DNS has it. So is
+    a whole address whose local part may name another host: Postfix sends ``jan%other.test@ours.test`` to
+    other.test.
     """
-    _, at, domain = address.rpartition("@")
+    local, at, domain = address.rpartition("@")
+    if not _PLAIN_LOCAL.fullmatch(local if at else domain):
+        return address.lower()
     return (a_labels(domain) or domain.lower()) if at else ""
 
 

@@ -105,8 +105,9 @@ def test_the_number_of_addresses_is_bounded() -> None:
         (b"<@one.test,@two.test:A@care.test>", "A@care.test", "care.test"),
         (b"<>", "", ""),
         ("<josé@zorg-é.test>".encode(), "josé@zorg-é.test", "xn--zorg--fsa.test"),
-        (b"<\xe9@care.test>", "\\xe9@care.test", "care.test"),
-        (b'<"a@b"@care.test>', '"a@b"@care.test', "care.test"),
+        (b"<\xe9@care.test>", "\\xe9@care.test", "\\xe9@care.test"),
+        (b'<"a b"@care.test>', '"a b"@care.test', "care.test"),
+        (b"<a..b.@care.test>", "a..b.@care.test", "care.test"),
         ("<postmaster>", "postmaster", ""),
         ("a@b..TEST", "a@b..TEST", "b..test"),
     ],
@@ -115,6 +116,25 @@ def test_envelope(raw: bytes | str, address: str, domain: str) -> None:
     assert envelope_address(raw) == address
     assert envelope_domain(address) == domain
     assert Recipient(address).domain == domain
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jan%citizen.test@care.test",
+        "citizen.test!jan@care.test",
+        '"jan@citizen.test"@care.test',
+        "jan@citizen.test@care.test",
+        "jan\\@citizen.test@care.test",
+        "jan@citizen.test (@care.test",
+        "jan%citizen.test",
+        "citizen.test!jan",
+    ],
+)
+def test_an_address_that_names_another_host_is_of_no_domain(address: str) -> None:
+    domain = envelope_domain(address)
+    assert domain == address
+    assert a_labels(domain) is None
 
 
 @pytest.mark.parametrize(
