@@ -15,6 +15,11 @@ BODY_CHUNK = 65_535
 """Largest chunk of one SMFIR_REPLBODY packet that every libmilter takes, in bytes."""
 
 
+REPLY_LIMIT = 450
+"""Longest text of a reply, in octets: a reply line has 512 with its code and status (RFC 5321 4.5.3.1.5), and
+libmilter refuses more than 980 without a word."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderEdit:
     """One change: ``index`` is 1-based among the fields of that name; value None deletes, index 0 adds."""
@@ -78,6 +83,14 @@ def _value(field: HeaderField) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return " " + Header(raw.strip().decode("latin-1"), "utf-8").encode(linesep="\n")
+
+
+def reply_text(text: str) -> str:
+    """A reply's text as libmilter takes it: printable ASCII, not too long, each percent sign doubled."""
+    safe = "".join(c if " " <= c <= "~" else "?" for c in text)
+    if len(safe) > REPLY_LIMIT:
+        safe = safe[: REPLY_LIMIT - 4] + " ..."
+    return safe.replace("%", "%%")
 
 
 def chunks(body: Buffer) -> Iterator[bytes]:

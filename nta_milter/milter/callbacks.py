@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import Milter
 
 from nta_milter.errors import NtaMilterError
-from nta_milter.milter.actions import apply
+from nta_milter.milter.actions import apply, reply_text
 from nta_milter.milter.service import Service
 from nta_milter.milter.session import Session, Submission
 from nta_milter.policy.client import Client
@@ -129,5 +129,5 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
     def _answer(self, reply: Reply | None) -> int:
         if reply is None:
             return int(Milter.ACCEPT)
-        self.setreply(reply.code, reply.status, reply.text)
+        self.setreply(reply.code, reply.status, reply_text(reply.text))
         return int(Milter.TEMPFAIL if reply.code.startswith("4") else Milter.REJECT)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nta_milter.message.headers import HeaderField, Headers
-from nta_milter.milter.actions import BODY_CHUNK, apply, chunks, header_edits
+from nta_milter.milter.actions import BODY_CHUNK, REPLY_LIMIT, apply, chunks, header_edits, reply_text
 from nta_milter.policy.outcome import UNTOUCHED, Outcome
 
 NAMES = st.sampled_from([b"Subject", b"subject", b"From", b"Received", b"X-A", b"Content-Type"])
@@ -92,3 +92,17 @@ def test_a_body_is_handed_over_whole(body):
 def test_raw_8_bit_values_become_encoded_words():
     edits = header_edits(Headers(), Headers((HeaderField(b"Subject", b" caf\xe9 \x00x"),)))
     assert edits[0].value == " =?utf-8?q?caf=C3=A9_x?="
+
+
+@given(st.text())
+def test_a_reply_is_printable_ascii_with_percent_signs_doubled(text):
+    shown = reply_text(text)
+    assert all(" " <= c <= "~" for c in shown)
+    assert "%" not in shown.replace("%%", "")
+    assert len(shown.replace("%%", "%")) <= REPLY_LIMIT
+
+
+def test_a_short_reply_is_said_as_it_is():
+    assert reply_text("the login x may not send as y") == "the login x may not send as y"
+    assert reply_text("x" * REPLY_LIMIT) == "x" * REPLY_LIMIT
+    assert reply_text("a%b é\r\nQUIT") == "a%%b ???QUIT"

@@ -1,0 +1,68 @@
+"""What somebody tries on purpose or by bad luck, through the real milter process: nothing leaves in clear."""
+
+import base64
+
+import pytest
+
+from tests.laboratory.alone import Alone
+
+BSN = "Het BSN van de patiënt is 123456782.".encode()
+FROM = (b"From", b" doctor@care.test")
+PLAIN = [FROM, (b"To", b" jan@citizen.test"), (b"Subject", b" Overleg"), (b"MIME-Version", b" 1.0")]
+TEXT = [*PLAIN, (b"Content-Type", b" text/plain; charset=utf-8")]
+ARCHIVE = [
+    *PLAIN,
+    (b"Content-Type", b" application/x-7z-compressed; name=dossier.7z"),
+    (b"Content-Transfer-Encoding", b" base64"),
+]
+UNREADABLE = base64.encodebytes(b"7z\xbc\xaf\x27\x1c" + b"x" * 100).replace(b"\n", b"\r\n")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    with Alone(tmp_path_factory.mktemp("alone"), 15331) as running:
+        yield running
+
+
+def send(alone, recipients, fields, body, *, login="doctor@care.test", sender="doctor@care.test", **client):
+    with alone.mta(login=login, **client) as mta:
+        return mta.send(sender, recipients, fields, body)
+
+
+# Envelope addresses that Postfix sends elsewhere than they seem to say.
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "jan%citizen.test@care.test",
+        "citizen.test!jan@care.test",
+        '"jan@citizen.test"@care.test',
+        "jan@citizen.test@care.test",
+        "jan@citizen.test (@care.test",
+        "jan%citizen.test",
+        "citizen.test!jan",
+        "@care.test:jan@citizen.test",
+    ],
+)
+@pytest.mark.parametrize(("fields", "body"), [(TEXT, BSN), (ARCHIVE, UNREADABLE)])
+def test_invariant_1_an_address_that_names_another_host_is_outside(alone, recipient, fields, body):
+    actions = send(alone, [recipient], fields, body)
+    assert actions.reply.startswith("550 5.7.1 "), actions
+
+
+# Replies: what libmilter does not take would become a 4xx without end.
+
+
+@pytest.mark.parametrize("local", ["a%b", "é", "a" * 2000])
+def test_a_refusal_stays_a_refusal_whatever_it_names(alone, local):
+    fields = [(b"From", f" {local}@citizen.test".encode()), *TEXT[1:]]
+    actions = send(alone, ["nurse@hospital.test"], fields, BSN)
+    assert actions.reply.startswith("550 5.7.1 the domain of "), actions
+    assert len(actions.reply) < 512
+
+
+def test_a_reply_names_at_most_what_fits(alone):
+    actions = send(alone, [f"jan@{i}.{'x' * 60}.invalid..test" for i in range(30)], TEXT, BSN)
+    assert actions.reply.startswith("550 5.7.1 "), actions
+    assert len(actions.reply) < 512
