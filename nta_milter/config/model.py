@@ -261,6 +261,7 @@ class SmimeSettings:
         "folder of certificate revocation lists (.crl, .pem, .der), read when the configuration is loaded "
         "and never fetched while a mail waits; without it nothing is known to be revoked",
         default=None,
+        example='"/var/lib/nta-milter/crls"',
     )
     unknown_revocation: Literal["accept", "refuse"] = key(
         "what a certificate counts as whose revocation is not known for want of a current list",
