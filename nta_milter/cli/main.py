@@ -27,17 +27,20 @@ FAMILIES: tuple[str, ...] = (
     "store",
     "audit",
 )
-"""Modules of this package; each has ``register(commands)``, which adds its commands."""
+"""Modules of this package, named as their command; ``register(commands)`` adds it."""
+
+MORE = {"migrate": "store"}
+"""Commands that another family adds besides its own."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; the manual page is checked against it."""
+def parser(families: Sequence[str] = FAMILIES) -> argparse.ArgumentParser:
+    """The command line of some families, or the whole; the manual page is checked against the whole."""
     top = argparse.ArgumentParser(
         prog="nta-milter", description="Secure e-mail for health care on Postfix (NTA 7516)."
     )
     top.add_argument("--version", action="version", version=f"nta-milter {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for family in FAMILIES:
+    for family in families:
         importlib.import_module(f"nta_milter.cli.{family}").register(commands)
     return top
 
@@ -45,7 +48,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 = fine, 1 = the answer is no, 2 = usage or configuration, 75 = temporary."""
     try:
-        parsed = parser().parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        # One family is imported, not all: a service loads no room that it must not use.
+        named = MORE.get(given[0], given[0]) if given else ""
+        parsed = parser((named,) if named in FAMILIES else FAMILIES).parse_args(given)
         status: int = parsed.run(parsed)
     except NtaMilterError as error:
         for line in error.diagnostics().split("\n"):

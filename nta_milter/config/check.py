@@ -193,7 +193,8 @@ def _portal(settings: Settings) -> Iterator[Problem]:
     if url and not _PAGES.fullmatch(url):
         yield (
             ("portal", "url"),
-            f"{url} is not https://NAME without path and final slash (http:// on 127.0.0.1 or localhost only)",
+            f"{url} is not https://NAME without path and final slash "
+            "(http:// on 127.0.0.1 or localhost only)",
         )
     found = _PAGES_SOCKET.fullmatch(settings.portal.socket)
     if found is None or (found[2] and not 0 < int(found[2]) < 65536):

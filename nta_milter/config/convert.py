@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from nta_milter.config.describe import Key, Table, allowed, number, tables, toml
-from nta_milter.config.model import IPNetwork
+from nta_milter.config.key import IPNetwork
 from nta_milter.config.source import Place, Source, dotted
 from nta_milter.errors import ConfigurationError
 

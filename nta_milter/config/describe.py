@@ -10,7 +10,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from nta_milter.config.model import IPNetwork, Settings
+from nta_milter.config.key import IPNetwork
+from nta_milter.config.model import Settings
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,17 @@
 """Every setting, frozen: its type, default, unit and meaning.
 
 The manual page nta-milter.toml(5), ``config show`` and the loader's error messages are all made from
-these classes, so a key is described here and nowhere else.
+these classes and those of download.py, so a key is described there and nowhere else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-IPNetwork = IPv4Network | IPv6Network
-LOOPBACK: tuple[IPNetwork, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-
-
-def key(
-    text: str,
-    *,
-    default: Any = ...,
-    unit: str | None = None,
-    example: str | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-) -> Any:
-    """Declare a key: its meaning, its default (``...`` = it must be given), its unit and its range.
-
-    ``example`` is a value in TOML, for keys whose default shows nothing.
-    """
-    metadata = {"text": text, "unit": unit, "example": example, "minimum": minimum, "maximum": maximum}
-    if default is ...:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def table(factory: Any, text: str, *, example: str | None = None) -> Any:
-    """Declare a table (or array of tables) with its defaults."""
-    return field(default_factory=factory, metadata={"text": text, "example": example})
+from nta_milter.config.download import NotificationSettings, PortalSettings, StoreSettings, WorkerSettings
+from nta_milter.config.key import LOOPBACK, IPNetwork, key, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,143 +272,6 @@ class RoutingSettings:
     interval: int = key(
         "time between two proofs of the tables", default=300, unit="s", minimum=10, maximum=86_400
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreSettings:
-    """``[store]``: where messages wait or can be fetched, sealed."""
-
-    url: str = key(
-        "database: sqlite:////PATH, or postgresql://NAME@HOST/DATABASE for several hosts; empty = no store, "
-        "and mail that needs one is not accepted",
-        default="",
-        example='"sqlite:////var/lib/nta-milter/store.sqlite"',
-    )
-    blobs: Path = key("folder of the sealed content", default=Path("/var/lib/nta-milter/blobs"))
-    public: Path = key(
-        "folder of the public keys that content is sealed to, portal.pem and worker.pem",
-        default=Path("/etc/nta-milter/public"),
-    )
-    forget_after: int = key(
-        "time that the rows of a message are kept after its content is gone",
-        default=90,
-        unit="days",
-        minimum=0,
-        maximum=36_500,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PortalSettings:
-    """``[portal]``: the pages where a recipient opens a message."""
-
-    url: str = key(
-        "address of the pages as a recipient sees it; empty = no portal, and mail that needs one is refused",
-        default="",
-        example='"https://veilig.care.test"',
-    )
-    lifetime: int = key(
-        "time that a message can be opened", default=30, unit="days", minimum=1, maximum=3_650
-    )
-    resend: bool = key(
-        "let the worker open stored messages, so that one can be sent again, extended, or given a corrected "
-        "phone number; false = only a recipient's link opens a message that has been sent",
-        default=True,
-    )
-    socket: str = key(
-        "where the web server finds the pages: unix:PATH, or inet:PORT@127.0.0.1",
-        default="unix:/run/nta-portal/portal.sock",
-    )
-    proxies: tuple[IPNetwork, ...] = key(
-        "networks of web servers whose X-Forwarded-For is believed; on a unix socket it always is",
-        default=(),
-        example='["127.0.0.0/8"]',
-    )
-    support: str = key(
-        "where a recipient can ask questions, shown on every page; empty = nothing is shown",
-        default="",
-        example='"020 555 01 23, op werkdagen van 8 tot 17 uur"',
-    )
-    timezone: str = key("time zone of the moments on the pages", default="Europe/Amsterdam")
-    reply_limit: int = key(
-        "files that a recipient can send with a reply, together",
-        default=20_000_000,
-        unit="bytes",
-        minimum=0,
-        maximum=200_000_000,
-    )
-    lock_after: int = key(
-        "wrong codes in one day, wherever they come from, after which a link opens nothing for that day; "
-        "0 = never",
-        default=100,
-        minimum=0,
-        maximum=100_000,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotificationSettings:
-    """``[notification]``: the mail that tells a recipient about a message in the portal."""
-
-    organisation: str = key(
-        "name of the organisation; empty = the first internal domain", default="", example='"Care Group"'
-    )
-    sender: str = key(
-        "address in From; empty = the address of the sender of the message",
-        default="",
-        example='"veilig@care.test"',
-    )
-    domain: str = key(
-        "domain of our own envelope senders (nta-bounce+ID@) and Reply-To (beveiligd+ID@); empty = the first "
-        "internal domain",
-        default="",
-        example='"care.test"',
-    )
-    language: Literal["nl", "en"] = key("language where nothing better is known", default="nl")
-    genuine: str = key(
-        "how a recipient can check that a notification is genuine: a telephone number or web page; "
-        "empty = left out",
-        default="",
-        example='"https://care.test/veilig"',
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """``[worker]``: hands to Postfix what the milter has prepared, and watches over it."""
-
-    socket: Path = key(
-        "unix socket where Postfix delivers commits and bounces by LMTP",
-        default=Path("/var/spool/postfix/nta-worker/commit.sock"),
-    )
-    hand: Path = key(
-        "Postfix's listener for routed copies", default=Path("/var/spool/postfix/public/nta-hand")
-    )
-    mail: Path = key(
-        "Postfix's listener for notifications and reports",
-        default=Path("/var/spool/postfix/public/nta-mail"),
-    )
-    queue_lifetime: int = key(
-        "longest time that Postfix keeps a message (its maximal_queue_lifetime)",
-        default=432_000,
-        unit="s",
-        minimum=60,
-        maximum=8_640_000,
-    )
-    decide_limit: int = key(
-        "time after which a recipient whose domain cannot be looked up gets the message by the portal",
-        default=14_400,
-        unit="s",
-        minimum=60,
-        maximum=432_000,
-    )
-    tries: int = key(
-        "refusals by our own Postfix after which a mail is set aside and somebody must look",
-        default=12,
-        minimum=1,
-        maximum=1_000,
-    )
-    interval: int = key("time between two looks at the queue", default=60, unit="s", minimum=1, maximum=3_600)
 
 
 @dataclass(frozen=True, kw_only=True)

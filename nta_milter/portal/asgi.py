@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from nta_milter.config.model import IPNetwork
+from nta_milter.config.key import IPNetwork
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nta_milter.config.model import LOOPBACK
+from nta_milter.config.key import LOOPBACK
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.answer import Presence
 from nta_milter.lookup.resolver import PAUSE, SUSPECT_AFTER, DnsResolver, Server

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from nta_milter.config.model import LOOPBACK
+from nta_milter.config.key import LOOPBACK
 from nta_milter.lookup.resolver import DnsResolver
 from nta_milter.smime.directory import CertificateDirectory
 from nta_milter.smime.smimea import Smimea, owner_name
