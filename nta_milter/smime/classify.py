@@ -8,18 +8,24 @@ from typing import Literal
 from nta_milter.errors import CmsError, MessageError
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Buffer, Entity
+from nta_milter.message.parameters import Structured
 from nta_milter.message.transfer import decode_base64
-from nta_milter.smime import algorithm, mime, signed, tlv
+from nta_milter.smime import algorithm, envelope, mime, signed, tlv
 from nta_milter.smime.limits import Work
 
 Content = Literal["enveloped", "signed", "certs-only", "compressed", "openpgp"]
 
 WINDOW = 65_536
-"""Octets of a body that are looked at."""
+"""Octets of a body that are looked at to tell what it may be."""
+
+AROUND_LIMIT = 1_000
+"""Most octets of a multipart outside its two parts: delimiters, header fields, a hint for old readers."""
 
 _SMALL = 262_144
 _ARMOR = re.compile(
-    rb"-----BEGIN PGP MESSAGE-----[ \t]*\r?\n(?:[!-9;-~]+: [^\n]*\n)*[ \t]*\r?\n([A-Za-z0-9+/=\r\n]{8,200})"
+    rb"\s*-----BEGIN PGP MESSAGE-----[ \t]*\r?\n"
+    rb"(?:(?:Version|Comment|MessageID|Hash|Charset): [^\n]{0,200}\n){0,8}"
+    rb"[ \t]*\r?\n([A-Za-z0-9+/=\r\n]{8,})-----END PGP MESSAGE-----\s*"
 )
 _ENCRYPTED_PACKETS = frozenset((1, 3, 18, 20))
 """Tags of encrypted session keys and of protected data (RFC 9580 section 5)."""
@@ -28,8 +34,8 @@ _ENCRYPTED_PACKETS = frozenset((1, 3, 18, 20))
 def classify(headers: Headers, body: Buffer) -> Content | None:
     """What the message is; None when its content is neither CMS nor OpenPGP, or cannot be told.
 
-    ``body`` is the whole body or at least its first 64 KiB. A signature around ciphertext counts as what
-    it is around. It never raises.
+    It is ciphertext only when all of it is: a word beside it would be read by anybody. A signature around
+    ciphertext counts as what it is around. It never raises.
     """
     try:
         return _classify(Entity(headers, body), nested=False)
@@ -40,14 +46,14 @@ def classify(headers: Headers, body: Buffer) -> Content | None:
 def _classify(entity: Entity, *, nested: bool) -> Content | None:
     kind = mime.content_type(entity.headers)
     if kind.value == "multipart/encrypted":
-        return _openpgp(bytes(entity.body[:WINDOW]))
+        return _pgp_mime(kind, entity)
     if kind.value == "multipart/signed":
         return None if nested else _signed(entity)
     if kind.value.startswith(("multipart/", "message/")):
         return None
-    if bytes(entity.body[:200]).lstrip().startswith(b"-----BEGIN PGP MESSAGE-----"):
-        return _openpgp(bytes(entity.body[:WINDOW]))
     start = bytes(entity.body[:WINDOW])
+    if start[:200].lstrip().startswith(b"-----BEGIN PGP MESSAGE-----"):
+        return _openpgp(entity.body)
     start = start[: len(start) // 4 * 4] if len(entity.body) > WINDOW else start
     return _cms(entity, bytes(mime.decoded(entity.headers, start)))
 
@@ -56,7 +62,7 @@ def _signed(entity: Entity) -> Content | None:
     content, signature = mime.signed_parts(mime.content_type(entity.headers), entity.body)
     inside = _classify(mime.entity(content), nested=True)
     if inside in ("enveloped", "openpgp"):
-        return inside
+        return inside if _nothing_around(entity, len(content), len(signature.body)) else None
     data = bytes(mime.decoded(signature.headers, signature.body[:_SMALL]))
     return "signed" if _prefix(data) == algorithm.SIGNED_DATA else None
 
@@ -64,6 +70,9 @@ def _signed(entity: Entity) -> Content | None:
 def _cms(entity: Entity, start: bytes) -> Content | None:
     kind = _prefix(start)
     if kind in (algorithm.ENVELOPED_DATA, algorithm.AUTH_ENVELOPED_DATA):
+        work = Work()
+        oid, content = tlv.content_info(mime.decoded(entity.headers, entity.body), work)
+        envelope.read(content, oid == algorithm.AUTH_ENVELOPED_DATA, work)
         return "enveloped"
     if kind == algorithm.COMPRESSED_DATA:
         return "compressed"
@@ -108,12 +117,27 @@ def _inside(data: bytes, position: int, tag: int) -> int:
     return inside if inside < len(data) else -1
 
 
-def _openpgp(start: bytes) -> Content | None:
+def _pgp_mime(kind: Structured, entity: Entity) -> Content | None:
+    """A multipart/encrypted (RFC 3156 section 4): the version, then the armor, and no third part."""
+    version, armor = mime.signed_parts(kind, entity.body)
+    if not _nothing_around(entity, 0, len(armor.body)):
+        return None
+    if mime.content_type(mime.entity(version).headers).value != "application/pgp-encrypted":
+        return None
+    return _openpgp(armor.body)
+
+
+def _nothing_around(entity: Entity, *parts: int) -> bool:
+    """Whether the two parts of these sizes are all that a multipart holds."""
+    return len(entity.body) - sum(parts) <= AROUND_LIMIT
+
+
+def _openpgp(body: Buffer) -> Content | None:
     """Armored OpenPGP whose first packet says that it is encrypted (RFC 9580 sections 4.2 and 6.2)."""
-    armor = _ARMOR.search(start)
+    armor = _ARMOR.fullmatch(body)
     if armor is None:
         return None
-    octets = decode_base64(armor[1])
+    octets = decode_base64(bytes(armor[1][:200]))
     if not octets or not octets[0] & 0x80:
         return None
     tag = octets[0] & 0x3F if octets[0] & 0x40 else (octets[0] & 0x3C) >> 2

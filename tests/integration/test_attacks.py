@@ -51,6 +51,41 @@ def test_invariant_1_an_address_that_names_another_host_is_outside(alone, recipi
     assert actions.reply.startswith("550 5.7.1 "), actions
 
 
+# Ciphertext with something readable beside it.
+
+PGP = (
+    b"-----BEGIN PGP MESSAGE-----\r\n\r\n"
+    + base64.b64encode(b"\xc1\x0c" + b"y" * 60)
+    + b"\r\n=abcd\r\n-----END PGP MESSAGE-----\r\n"
+)
+PGP_MIME = [
+    *PLAIN,
+    (b"Content-Type", b' multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b'),
+    (b"Sensitivity", b" private"),
+]
+PGP_PARTS = (
+    b"--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+    b"--b\r\nContent-Type: application/octet-stream\r\n\r\n" + PGP
+)
+
+
+def test_ciphertext_alone_passes(alone):
+    assert send(alone, ["jan@citizen.test"], [*TEXT, (b"Sensitivity", b" private")], PGP).untouched
+    assert send(alone, ["jan@citizen.test"], PGP_MIME, PGP_PARTS + b"--b--\r\n").untouched
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (TEXT, PGP + b"\r\n" + BSN),
+        (PGP_MIME, PGP_PARTS + b"--b\r\nContent-Type: text/plain\r\n\r\n" + BSN + b"\r\n--b--\r\n"),
+    ],
+)
+def test_invariant_1_words_beside_ciphertext_are_no_ciphertext(alone, fields, body):
+    actions = send(alone, ["jan@citizen.test"], fields, body)
+    assert actions.reply.startswith("550 5.7.1 "), actions
+
+
 # Replies: what libmilter does not take would become a 4xx without end.
 
 

@@ -26,6 +26,15 @@ PGP = (
 PGP_LITERAL = PGP.replace(b"hQEMAw", b"ywtiAA")
 
 
+def pgp_mime(armor, more=b"", *, version=b"Version: 1", label=b"application/pgp-encrypted"):
+    """A message as RFC 3156 has it."""
+    return parse(
+        b"Content-Type: multipart/encrypted; boundary=x\r\n\r\nThis is OpenPGP/MIME.\r\n"
+        b"--x\r\nContent-Type: " + label + b"\r\n\r\n" + version + b"\r\n"
+        b"--x\r\nContent-Type: application/octet-stream\r\n\r\n" + armor + more + b"--x--\r\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("entity", "kind"),
     [
@@ -37,9 +46,17 @@ PGP_LITERAL = PGP.replace(b"hQEMAw", b"ywtiAA")
         (AROUND, "enveloped"),
         (forge.message(forge.signed_data([])), "certs-only"),
         (mail(), None),
-        (parse(b"Content-Type: multipart/encrypted\r\n\r\n--x\r\n\r\n" + PGP), "openpgp"),
-        (parse(b"Content-Type: multipart/encrypted\r\n\r\n--x\r\n\r\n" + PGP_LITERAL), None),
-        (parse(b"Content-Type: multipart/encrypted\r\n\r\n--x\r\n\r\nplain"), None),
+        (pgp_mime(PGP), "openpgp"),
+        (pgp_mime(PGP_LITERAL), None),
+        (pgp_mime(b"plain"), None),
+        (pgp_mime(PGP, b"--x\r\n\r\nBSN\r\n"), None),
+        (pgp_mime(PGP + b"BSN\r\n"), None),
+        (pgp_mime(PGP, version=b"BSN " * 300), None),
+        (pgp_mime(PGP, label=b"text/plain"), None),
+        (parse(b"Content-Type: multipart/encrypted\r\n\r\n--x\r\n\r\n" + PGP), None),
+        (parse(b"Content-Type: text/plain\r\n\r\n" + PGP + b"> BSN\r\n"), None),
+        (parse(b"Content-Type: text/plain\r\n\r\n" + PGP.replace(b"Version", b"X-Secret")), None),
+        (Entity(SEALED.headers, bytes(SEALED.body) + b"QlNOIDEyMzQ1Njc4Mg==\r\n"), None),
         (parse(b"Content-Type: text/plain\r\n\r\n" + PGP), "openpgp"),
         (parse(b"Content-Type: text/plain\r\n\r\nhoi\r\n" + PGP), None),
         (parse(b"Content-Type: application/pkcs7-mime\r\n\r\nplain text"), None),
@@ -58,10 +75,10 @@ def test_the_label_does_not_decide():
     assert classify(label_only.headers, label_only.body) is None
 
 
-def test_the_beginning_is_enough():
+def test_ciphertext_is_read_to_its_end():
     big = Entity(content(mail()).headers, b"q" * 1_000_000)
     sealed = encrypt(big, [recipient("p256")], cipher="aes-256-gcm")
-    assert classify(sealed.headers, bytes(sealed.body[:65_536])) == "enveloped"
+    assert classify(sealed.headers, bytes(sealed.body[:65_536])) is None
     assert classify(sealed.headers, sealed.body) == "enveloped"
     opaque = sign(big, person("p256"), at=NOW, opaque=True)
     assert classify(opaque.headers, opaque.body) == "signed"
