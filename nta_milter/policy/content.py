@@ -18,6 +18,9 @@ CHUNK = 1_048_576
 OVERLAP = 2_048
 """Longer than any number with its word, any patient number and any phrase."""
 
+FEW = 32
+"""Most words of a list that are looked for one by one."""
+
 
 def _plain(byte: int) -> int:
     """One Latin-1 character in lower case and without its accent, blanks of all kinds as a blank."""
@@ -100,7 +103,8 @@ class WordList:
 
     words: frozenset[bytes]
     phrases: tuple[tuple[bytes, ...], ...]
-    first_words: frozenset[bytes]
+    starts: frozenset[bytes]
+    """The words, and the first word of each phrase."""
     foreign: tuple[str, ...]
     """Words that Latin-1 cannot write, case-folded."""
 
@@ -119,21 +123,27 @@ class WordList:
                 words.add(tokens[0])
             elif tokens:
                 phrases.add(tokens)
-        first_words = frozenset(phrase[0] for phrase in phrases)
-        return cls(frozenset(words), tuple(sorted(phrases)), first_words, tuple(sorted(foreign)))
+        starts = words.union(phrase[0] for phrase in phrases)
+        return cls(frozenset(words), tuple(sorted(phrases)), frozenset(starts), tuple(sorted(foreign)))
 
     def found(self, text: str, folded: bytes) -> bool:
         """Whether one of them stands in the text; ``folded`` is the same text folded."""
-        if self.words or self.phrases:
-            tokens = folded.translate(_TOKENS).split()
-            if not self.words.isdisjoint(tokens):
-                return True
-            if not self.first_words.isdisjoint(tokens) and self._has_phrase(tokens):
-                return True
+        if self.starts:
+            line = b" %b " % folded.translate(_TOKENS)
+            if self._begins(line):
+                tokens = line.split()
+                if not self.words.isdisjoint(tokens) or self._has_phrase(tokens):
+                    return True
         if not self.foreign or text.isascii():
             return False
         lower = text.casefold()
         return any(word in lower and _is_whole(word, lower) for word in self.foreign)
+
+    def _begins(self, line: bytes) -> bool:
+        """Whether one of ``starts`` stands there: a few are found sooner than a text is split into words."""
+        if len(self.starts) <= FEW:
+            return any(b" %b " % word in line for word in self.starts)
+        return not self.starts.isdisjoint(line.split())
 
     def _has_phrase(self, tokens: list[bytes]) -> bool:
         present = frozenset(tokens)

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from nta_milter.policy.content import (
     CHUNK,
+    FEW,
     REACH,
     ContentRules,
     WordList,
@@ -122,6 +123,8 @@ def test_a_great_number_of_words_for_it_is_still_searched() -> None:
 )
 def test_words(entries: list[str], text: str, expected: bool) -> None:
     assert WordList.compile(entries).found(text, fold(text)) is expected
+    many = [*entries, *(f"nergens{number}" for number in range(FEW))]
+    assert WordList.compile(many).found(text, fold(text)) is expected
 
 
 def test_every_kind_is_told_once() -> None:
