@@ -10,10 +10,11 @@ from typing import cast
 
 from nta_milter.cli.options import EXIT_NO, EXIT_TEMPORARY, add_json, moment
 from nta_milter.compliance import probe as probing
+from nta_milter.compliance.codes import Kind
 from nta_milter.compliance.dane import Tlsa, tlsa_name
 from nta_milter.compliance.domain import ComplianceLookup
 from nta_milter.compliance.probe import ProbeReport, probe
-from nta_milter.compliance.reasons import Kind, explanation
+from nta_milter.compliance.reasons import explanation
 from nta_milter.compliance.report import Compliance, ComplianceReport, HostReport, Reason, to_json
 from nta_milter.config.model import DnsSettings
 from nta_milter.lookup.resolver import DnsResolver
@@ -77,9 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _probes(report: ComplianceReport, settings: DnsSettings) -> list[ProbeReport]:
-    resolver = DnsResolver(
-        settings.servers, trusted=settings.trusted, timeout=settings.timeout, lifetime=settings.lifetime
-    )
+    resolver = DnsResolver.from_settings(settings)
     results = []
     for host in report.hosts:
         if not host.usable:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import cast
 
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-from cryptography.x509 import load_der_x509_certificate
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from nta_milter.compliance.reasons import Code, reason
+from nta_milter.compliance.codes import Code
+from nta_milter.compliance.reasons import reason
 from nta_milter.compliance.report import HostReport, Reason
 from nta_milter.lookup.answer import Answer, Presence
 from nta_milter.lookup.name import is_host_name
@@ -20,7 +22,7 @@ PORT = 25
 RECORD_LIMIT = 16
 """TLSA records of one host that are listed."""
 
-_DIGEST_LENGTH = {1: 32, 2: 64}
+_DIGEST = {1: hashlib.sha256, 2: hashlib.sha512}
 _SHOWN_DATA = 64
 
 
@@ -88,19 +90,31 @@ def tlsa_fault(record: Tlsa) -> str:
         return f"usage {usage}"
     if selector not in (0, 1):
         return f"selector {selector}"
-    if matching in _DIGEST_LENGTH:
-        expected = _DIGEST_LENGTH[matching]
+    if matching in _DIGEST:
+        expected = _DIGEST[matching]().digest_size
         return "" if len(data) == expected else f"{len(data)} bytes of digest instead of {expected}"
     if matching != 0:
         return f"matching type {matching}"
     try:
         if selector == 0:
-            load_der_x509_certificate(data)
+            x509.load_der_x509_certificate(data)
         else:
             load_der_public_key(data)
     except Exception:  # noqa: BLE001 — what a parser of hostile DER raises is not one documented type
         return "no certificate in DER" if selector == 0 else "no public key in DER"
     return ""
+
+
+def matches(certificate: x509.Certificate, record: Tlsa) -> bool:
+    """Whether a record holds this certificate or its key, whatever its usage (RFC 6698 section 2.1)."""
+    _, selector, matching, data = record
+    if selector not in (0, 1) or matching not in (0, *_DIGEST):
+        return False
+    if selector == 0:
+        selected = certificate.public_bytes(Encoding.DER)
+    else:
+        selected = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return (_DIGEST[matching](selected).digest() if matching else selected) == data
 
 
 def show(record: Tlsa) -> str:

@@ -10,8 +10,9 @@ from datetime import datetime, tzinfo
 from typing import cast
 from zoneinfo import ZoneInfo
 
+from nta_milter.compliance.codes import Code
 from nta_milter.compliance.dane import examine_host
-from nta_milter.compliance.reasons import Code, plain, reason
+from nta_milter.compliance.reasons import plain, reason
 from nta_milter.compliance.record import read_records
 from nta_milter.compliance.report import Compliance, ComplianceReport, HostReport, NtaRecord, Reason
 from nta_milter.compliance.verdict import Facts, Verdict, judge, unknown
@@ -52,7 +53,7 @@ class ComplianceLookup:
     ) -> None:
         self._resolver = resolver
         self._settings = settings
-        self._timezone = _timezone(settings.timezone)
+        self.timezone = _timezone(settings.timezone)
         self._prover = prover
         self._executor = executor
         self._host_executor = hosts
@@ -68,10 +69,11 @@ class ComplianceLookup:
 
     @classmethod
     def from_settings(cls, settings: DnsSettings, *, threads: int = THREADS) -> ComplianceLookup:
-        """Over the resolvers of ``[dns]``; raises ConfigurationError when a setting cannot be used."""
-        resolver = DnsResolver(
-            settings.servers, trusted=settings.trusted, timeout=settings.timeout, lifetime=settings.lifetime
-        )
+        """Over the resolvers of ``[dns]``; raises ConfigurationError when a setting cannot be used.
+
+        No thread runs before the first look-up, so until then it may pass through a fork.
+        """
+        resolver = DnsResolver.from_settings(settings)
         return cls(
             resolver,
             settings,
@@ -152,7 +154,7 @@ class ComplianceLookup:
     def _judged(self, known: _Known, at: datetime) -> ComplianceReport:
         verdict = known.verdict
         if verdict is None or not verdict.since <= at < verdict.until:
-            verdict = known.verdict = judge(known.facts, at, self._timezone)
+            verdict = known.verdict = judge(known.facts, at, self.timezone)
         return verdict.report
 
     def _at_hand(self, domain: str, at: datetime) -> ComplianceReport | None:

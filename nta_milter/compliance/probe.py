@@ -7,7 +7,6 @@ same again at delivery.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import socket
 import time
 from collections.abc import Sequence
@@ -15,12 +14,12 @@ from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 
-from nta_milter.compliance.dane import PORT, Tlsa, show, tlsa_fault
-from nta_milter.compliance.reasons import Code, reason
+from nta_milter.compliance.codes import Code
+from nta_milter.compliance.dane import PORT, Tlsa, matches, show, tlsa_fault
+from nta_milter.compliance.reasons import reason
 from nta_milter.compliance.report import Reason
 
 PATIENCE = 10.0
@@ -28,7 +27,6 @@ PATIENCE = 10.0
 
 _LINE_LIMIT = 2048
 _REPLY_LIMIT = 100
-_DIGEST = {1: hashlib.sha256, 2: hashlib.sha512}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +118,16 @@ def match(chain: Sequence[X509], records: Sequence[Tlsa], names: Sequence[str]) 
             continue
         if record[0] == 3:
             # The host's own key: neither names nor dates count (RFC 7672 section 3.1.1).
-            if _matches(certificates[0], record):
+            if matches(certificates[0], record):
                 return record
         elif _issued_by(chain, record) and _carries(certificates[0], names):
             return record
     return None
 
 
-def _matches(certificate: x509.Certificate, record: Tlsa) -> bool:
-    _, selector, matching, data = record
-    if selector == 0:
-        selected = certificate.public_bytes(Encoding.DER)
-    else:
-        selected = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return (selected if matching == 0 else _DIGEST[matching](selected).digest()) == data
-
-
 def _issued_by(chain: Sequence[X509], record: Tlsa) -> bool:
     """Whether the chain leads validly to a certificate that a usage 2 record pins."""
-    anchors = [each for each in chain if _matches(each.to_cryptography(), record)]
+    anchors = [each for each in chain if matches(each.to_cryptography(), record)]
     if record[1:3] == (0, 0):
         anchors.append(X509.from_cryptography(x509.load_der_x509_certificate(record[3])))
     if not anchors:

@@ -10,8 +10,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from nta_milter.compliance.codes import Code
 from nta_milter.compliance.dane import tlsa_name
-from nta_milter.compliance.reasons import Code
 from nta_milter.compliance.record import read_records
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.name import domain_name, is_host_name

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nta_milter.compliance.reasons import Code, reason
+from nta_milter.compliance.codes import Code
+from nta_milter.compliance.reasons import reason
 from nta_milter.compliance.report import Reason
 from nta_milter.compliance.versions import VERSIONS
 from nta_milter.compliance.versions.fields import Reading, split

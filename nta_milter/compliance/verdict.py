@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime, tzinfo
 
-from nta_milter.compliance.reasons import Code, Kind, explanation, reason
+from nta_milter.compliance.codes import Code, Kind
+from nta_milter.compliance.reasons import explanation, reason
 from nta_milter.compliance.report import Compliance, ComplianceReport, HostReport, NtaRecord, Reason
 
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -51,7 +52,7 @@ def judge(facts: Facts, at: datetime, timezone: tzinfo) -> Verdict:
     reasons = facts.reasons
     if facts.record is not None:
         begin = _month_begins(facts.record.startdate, 0, timezone)
-        end = _month_begins(facts.record.enddate, 1, timezone)
+        end = month_ends(facts.record.enddate, timezone)
         if at < begin:
             reasons += (reason(Code.RECORD_NOT_STARTED, f"startdate={facts.record.startdate}"),)
             until = begin
@@ -82,6 +83,11 @@ def judge(facts: Facts, at: datetime, timezone: tzinfo) -> Verdict:
 def unknown(domain: str, why: Reason) -> ComplianceReport:
     """The report on a domain of which nothing is known now."""
     return ComplianceReport(domain, Compliance.UNKNOWN, None, None, (), (why,), 0)
+
+
+def month_ends(month: str, timezone: tzinfo) -> datetime:
+    """The first moment after a month ``YYYY-MM``."""
+    return _month_begins(month, 1, timezone)
 
 
 def _month_begins(month: str, later: int, timezone: tzinfo) -> datetime:

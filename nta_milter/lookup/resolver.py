@@ -21,7 +21,8 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
-from nta_milter.config.model import IPNetwork
+from nta_milter.config.key import IPNetwork
+from nta_milter.config.model import DnsSettings
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.answer import Answer, Presence
 from nta_milter.lookup.association import TYPES, associations
@@ -87,6 +88,13 @@ class DnsResolver:
         self._lifetime = lifetime
         self._clock = clock
         self._peers = tuple(_Peer(Server.parse(text), self._trusted, clock) for text in servers)
+
+    @classmethod
+    def from_settings(cls, settings: DnsSettings) -> DnsResolver:
+        """Over the servers of ``[dns]``."""
+        return cls(
+            settings.servers, trusted=settings.trusted, timeout=settings.timeout, lifetime=settings.lifetime
+        )
 
     def each(self) -> tuple[DnsResolver, ...]:
         """One resolver for each server, to judge them one by one."""

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nta_milter.compliance.domain import ComplianceLookup
 from nta_milter.config.model import ListenerSettings, Settings
 from nta_milter.config.secrets import secret
 from nta_milter.errors import ConfigurationError
+from nta_milter.lookup.resolver import DnsResolver
 from nta_milter.message.address import a_labels
 from nta_milter.policy.sensitivity import SensitivityRules
 from nta_milter.postfix.proof import RoutingProver
-from nta_milter.smime.directory import CertificateDirectory
+from nta_milter.smime.directory import CertificateDirectory, PersonalSource
+from nta_milter.smime.harvest import HarvestStore
 from nta_milter.smime.keystore import KeyRing
+from nta_milter.smime.smimea import Smimea
 from nta_milter.smime.trust import Trust
 from nta_milter.store.store import Store, open_store
 
@@ -37,6 +41,7 @@ class Snapshot:
     authserv_id: str
     internal_domains: frozenset[str]
     reserved: frozenset[bytes]
+    harvest: HarvestStore | None = None
 
     def listener(self, side: str) -> ListenerSettings | None:
         """The settings of a side marker; None for a listener that carries none of ours."""
@@ -62,18 +67,22 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
     reserved = {settings.policy.mark_header.lower().encode()}
     if settings.nta_header.name:
         reserved.add(settings.nta_header.name.lower().encode())
+    trust = Trust.load(smime.trust, crls=smime.crls, unknown_revocation=smime.unknown_revocation)
     return Snapshot(
         settings=settings,
         sensitivity=SensitivityRules.compile(settings.policy),
         keys=_keys(settings) if with_keys else KeyRing(),
-        trust=Trust.load(smime.trust),
-        certificates=CertificateDirectory.load(smime.certificates),
-        compliance=previous.compliance if previous and kept else ComplianceLookup.from_settings(settings.dns),
+        trust=trust,
+        certificates=CertificateDirectory.load(smime.certificates, _personal(settings, trust)),
+        compliance=previous.compliance
+        if previous and kept
+        else ComplianceLookup.from_settings(settings.dns, threads=settings.milter.lookup_threads),
         routing=RoutingProver(settings.routing.postfix, settings.routing.interval),
         store=_store(settings, previous),
         authserv_id=f"nta.{settings.milter.hostname or socket.getfqdn()}",
         internal_domains=frozenset(a_labels(domain) or domain for domain in settings.internal.domains),
         reserved=frozenset(reserved),
+        harvest=HarvestStore(smime.harvested) if smime.harvest else None,
     )
 
 
@@ -87,6 +96,18 @@ def without_store(snapshot: Snapshot) -> Snapshot:
 def with_store(snapshot: Snapshot) -> Snapshot:
     """The snapshot with its store open, after a fork."""
     return dataclasses.replace(snapshot, store=_store(snapshot.settings, snapshot))
+
+
+def _personal(settings: Settings, trust: Trust) -> Iterator[PersonalSource]:
+    """Where personal certificates are looked for, in order; nowhere unless they are wanted."""
+    if settings.smime.personal == "never":
+        return
+    if settings.smime.harvest:
+        yield HarvestStore(settings.smime.harvested)
+    if settings.smime.smimea:
+        dns = settings.dns
+        resolver = DnsResolver(dns.servers, trusted=dns.trusted, timeout=dns.timeout, lifetime=dns.lifetime)
+        yield Smimea(resolver, trust, ttl_cap=dns.ttl_cap, unknown_ttl=dns.unknown_ttl)
 
 
 def _keys(settings: Settings) -> KeyRing:

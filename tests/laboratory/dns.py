@@ -122,12 +122,9 @@ class Dns:
                 stdout=log,
                 stderr=log,
             )
-        self._until_ready()
-
-    def _until_ready(self) -> None:
         limit = time.monotonic() + START_LIMIT
         while not self._ready():
-            if self._process is None or self._process.poll() is not None or time.monotonic() > limit:
+            if self._process.poll() is not None or time.monotonic() > limit:
                 self.stop()
                 raise RuntimeError("unbound: " + (self.directory / "unbound.log").read_text())
             time.sleep(0.02)
@@ -135,7 +132,9 @@ class Dns:
     def stop(self) -> None:
         """End unbound."""
         if self._process is not None:
-            self._process.terminate()
+            # Behind a prefix that forks, a signal would end the prefix only.
+            if self._unbound_control("stop").returncode:
+                self._process.terminate()
             self._process.wait(timeout=START_LIMIT)
             self._process = None
 
@@ -144,18 +143,16 @@ class Dns:
         name = zone.name.rstrip(".").lower()
         known = name in self._zones and self._zones[name].dead == zone.dead
         self._zones[name] = zone
+        if not known:
+            # A reload of unbound would keep what it holds of a zone whose file is gone.
+            self.stop()
+            self.start()
+            return
         parent = self._parent(name)
         changed = [name] if parent is None else [name, parent]
         for each in changed:
             self._write(each)
-        self._configure()
-        if known:
-            for each in changed:
-                self.control("auth_zone_reload", _absolute(each))
-        else:
-            # The cache outlives this.
-            self.control("reload")
-            self._until_ready()
+            self.control("auth_zone_reload", _absolute(each))
         self.control("flush_zone", _absolute(name))
         self.control("flush_negative")
 
@@ -170,9 +167,12 @@ class Dns:
         return _output(*self.prefix, "unbound-control", "-c", self._file(), *command)
 
     def _ready(self) -> bool:
-        asked = (*self.prefix, "unbound-control", "-c", self._file(), "status")
-        status = subprocess.run(asked, capture_output=True)
-        return status.returncode == 0
+        return self._unbound_control("status").returncode == 0
+
+    def _unbound_control(self, command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            (*self.prefix, "unbound-control", "-c", self._file(), command), capture_output=True
+        )
 
     def _file(self) -> str:
         return str(self.seen / "unbound.conf")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import MAXYEAR, MINYEAR
 
-from nta_milter.compliance.reasons import Code, reason
+from nta_milter.compliance.codes import Code
+from nta_milter.compliance.reasons import reason
 from nta_milter.compliance.report import NtaRecord, Reason
 from nta_milter.compliance.versions.fields import Field, Reading
 from nta_milter.lookup.name import is_host_name

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nta_milter.compliance.reasons import Code
+from nta_milter.compliance.codes import Code
 from tests.integration.compliance.conftest import free_port
 from tests.laboratory.certificates import openssl
 from tests.laboratory.dns import Zone

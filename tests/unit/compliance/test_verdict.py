@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nta_milter.compliance.reasons import Code, Kind, explanation, reason
+from nta_milter.compliance.codes import Code, Kind
+from nta_milter.compliance.reasons import explanation, reason
 from nta_milter.compliance.report import Compliance, HostReport, NtaRecord
 from nta_milter.compliance.verdict import Facts, judge, unknown
 
