@@ -43,6 +43,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         self.session.side = self.getsymval("{nta_side}") or ""
         return int(Milter.CONTINUE)
 
+    @Milter.noreply  # type: ignore[untyped-decorator]
     @Milter.decode("bytes")  # type: ignore[untyped-decorator]
     def envfrom(self, sender: bytes, *arguments: bytes) -> int:
         """Begin a transaction."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from nta_milter.message.model import Entity
-from nta_milter.outbound.plan import Destination, Plan, group, route_value
+from nta_milter.outbound.plan import Destination, Plan, group, in_sight, route_value
 from nta_milter.outbound.smime import agreed, seal, secured
 from nta_milter.outbox.queue import Copy
 from nta_milter.policy.route import Route
@@ -53,10 +53,11 @@ def copies(plan: Plan, snapshot: Snapshot, at: datetime) -> tuple[Copy, ...]:
 def _sealed(plan: Plan, snapshot: Snapshot, at: datetime) -> dict[int, Entity]:
     """The ciphertext of each S/MIME destination, by its identity; one object for a whole group."""
     message = plan.inspection.message
+    visible = in_sight(message)
     groups: dict[object, list[Destination]] = {}
     for destination in plan.destinations:
         if destination.decision.route is Route.SMIME:
-            shared = group(message, destination)
+            shared = group(visible, destination)
             groups.setdefault(shared or id(destination), []).append(destination)
     found: dict[int, Entity] = {}
     for members in groups.values():

@@ -30,7 +30,11 @@ class Addressee:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A message taken apart, before any look-up."""
+    """A message taken apart, before any look-up.
+
+    ``senders``, ``client_fault`` and ``ciphertext`` matter where somebody gets it as a sensitive message;
+    otherwise nobody asks, and they are empty.
+    """
 
     message: Message
     part: Part
@@ -84,6 +88,8 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
             if rule is not None and rule.sensitive == "yes" and not sensitivity.value:
                 sensitivity = Sensitivity.by_rule(rule.name)
         addressees.append(Addressee(recipient, internal, rule, sensitivity))
+    if not any(addressee.sensitivity.value for addressee in addressees):
+        return Inspection(message, part, tuple(addressees), (), "", ciphertext=False)
     senders = addresses(message.headers, "From")
     listener = snapshot.listener(client.side)
     fault = clients.fault(client, listener, snapshot.settings.internal, senders)

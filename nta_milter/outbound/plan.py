@@ -71,7 +71,7 @@ def plan(
         destinations.append(Destination(addressee, decision, report, found))
     combined = combine(
         [destination.decision for destination in destinations],
-        one_copy=one_copy(inspection.message, destinations),
+        one_copy=not inspection.sensitive or one_copy(inspection.message, destinations),
         outbox=snapshot.store is not None,
     )
     return Plan(inspection, tuple(destinations), combined, _signer(inspection, client, snapshot, at))
@@ -86,11 +86,14 @@ def _facts(
     routing: RoutingProof | None,
 ) -> Facts:
     rule = addressee.rule
+    exempted = rule.name if rule is not None and rule.sensitive == "no" else ""
+    if not addressee.sensitivity.value:
+        return Facts(sensitive=False, exempted=exempted)
     certificate = found.certificate if found is not None else None
     routing_fault = "" if routing is None or routing.proven else routing.faults[0]
     return Facts(
-        sensitive=addressee.sensitivity.value,
-        exempted=rule.name if rule is not None and rule.sensitive == "no" else "",
+        sensitive=True,
+        exempted=exempted,
         internal=addressee.internal,
         inside=routing is not None and routing.inside and bool(snapshot.settings.internal.hops),
         null_sender=not inspection.message.sender,
@@ -112,7 +115,7 @@ def _facts(
 
 def _has_factor(addressee: Addressee, snapshot: Snapshot) -> bool:
     """Whether the recipient can prove who he is; asked of the store only where the portal may be needed."""
-    if snapshot.store is None or addressee.internal or not addressee.sensitivity.value:
+    if snapshot.store is None or addressee.internal:
         return False
     return snapshot.store.access.can_prove(addressee.recipient.address)
 
@@ -140,17 +143,22 @@ def one_copy(message: Message, destinations: Sequence[Destination]) -> bool:
     """Whether one mail may serve all: a single recipient, or one group without anybody in secret."""
     if len(destinations) == 1:
         return True
-    groups = {group(message, destination) for destination in destinations}
+    visible = in_sight(message)
+    groups = {group(visible, destination) for destination in destinations}
     return len(groups) == 1 and None not in groups
 
 
-def group(message: Message, destination: Destination) -> tuple[str, str, str] | None:
+def in_sight(message: Message) -> frozenset[str]:
+    """The addresses of To and Cc, which every recipient sees."""
+    return frozenset((*addresses(message.headers, "To"), *addresses(message.headers, "Cc")))
+
+
+def group(visible: frozenset[str], destination: Destination) -> tuple[str, str, str] | None:
     """What recipients have in common who may share one ciphertext; None for one who needs his own.
 
-    They share a domain and its settings, and each stands in To or Cc: the RecipientInfos betray nobody.
+    They share a domain and its settings, and each is ``visible``: the RecipientInfos betray nobody.
     """
     addressee = destination.addressee
-    visible = {*addresses(message.headers, "To"), *addresses(message.headers, "Cc")}
     if addressee.recipient.address.lower() not in visible:
         return None
     rule = addressee.rule

@@ -375,6 +375,14 @@ def test_invariant_6_ordinary_mail_arrives_untouched(alone):
 # The process.
 
 
+def test_postfix_waits_for_an_answer_at_end_of_message_alone(alone):
+    no_replies_to = {"connect": 0x1000, "mail": 0x4000, "rcpt": 0x8000, "header": 0x80, "body": 0x80000}
+    not_sent = {"helo": 0x2, "unknown": 0x100, "data": 0x200, "end of header": 0x40}
+    with doctor(alone) as mta:
+        agreed = [name for name, step in (no_replies_to | not_sent).items() if mta.steps & step]
+    assert agreed == [*no_replies_to, *not_sent]
+
+
 def test_a_connection_that_sends_nothing_harms_nobody(alone):
     for _ in range(5):
         probe = socket.socket(socket.AF_UNIX)
