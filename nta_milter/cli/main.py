@@ -14,6 +14,7 @@ from nta_milter.errors import ConfigurationError, NtaMilterError, TemporaryError
 FAMILIES: tuple[str, ...] = (
     "run",
     "explain",
+    "doctor",
     "check",
     "record",
     "config",

@@ -33,8 +33,20 @@ PARAMETERS = (
     "cleanup_service_name",
     "message_size_limit",
     *BLIND_COPIES,
+    "bounce_size_limit",
+    "header_size_limit",
+    "milter_connect_macros",
+    "milter_macro_defaults",
+    "milter_protocol",
+    "non_smtpd_milters",
+    "notify_classes",
+    "smtp_dns_support_level",
+    "smtp_host_lookup",
+    "smtpd_milter_maps",
+    "smtpd_relay_restrictions",
+    "smtpd_sasl_auth_enable",
 )
-"""The main.cf parameters that the proof reads."""
+"""The main.cf parameters that proof and doctor read."""
 
 MANDATORY_DANE = {
     "smtp_tls_security_level": "dane-only",

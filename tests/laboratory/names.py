@@ -100,6 +100,7 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
     """
     for each in ("keys", "certificates", "trust", "spool"):
         (folder / each).mkdir(parents=True)
+        (folder / each).chmod(0o750)
     certificates.pkcs12(
         certificates.person("doctor@care.test", "Dokter de Wit"), folder / "keys" / "doctor@care.test.p12"
     )

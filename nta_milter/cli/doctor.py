@@ -1,0 +1,147 @@
+"""``nta-milter doctor``: every fault of Postfix, resolver, keys and folders, with its mend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
+from nta_milter.config.model import Settings
+from nta_milter.errors import NtaMilterError
+from nta_milter.policy.snapshot import Snapshot, build
+from nta_milter.postfix.doctor import Finding, Level, examine
+from nta_milter.postfix.proof import Postfix
+
+EXPIRES_SOON = timedelta(days=30)
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``doctor``."""
+    parser = commands.add_parser(
+        "doctor",
+        help="find what is wrong with Postfix, the resolver, keys and folders, and say how to mend it",
+        description="Read the configuration of nta-milter and of Postfix (postconf) and name every fault "
+        "with its mend. Nothing is changed. Exit status 0 if there is no fault, 1 otherwise; warnings and "
+        "notes do not count.",
+    )
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument(
+        "--fix-print",
+        action="store_true",
+        help="print the commands that would mend what a command can mend, and nothing else",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the findings, the worst first."""
+    settings = loaded(arguments).settings
+    order = list(Level)
+    found = sorted(_examine(settings), key=lambda finding: order.index(finding.level))
+    if arguments.fix_print:
+        print("".join(f"{finding.command}\n" for finding in found if finding.command), end="")
+    elif arguments.json:
+        print(json.dumps([_as_json(finding) for finding in found], ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(map(_as_text, found)) if found else "nothing is wrong")
+    return EXIT_NO if any(finding.level is Level.FAULT for finding in found) else 0
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
+    yield from examine(Postfix(settings.routing.postfix), settings)
+    yield from _folders(settings)
+    try:
+        snapshot = build(settings)
+    except NtaMilterError as error:
+        yield Finding(
+            Level.FAULT, "cannot-start", error.diagnostics(), "mend it; nta-milter does not start so"
+        )
+        return
+    yield from _resolver(snapshot)
+    yield from _keys(snapshot)
+
+
+def _resolver(snapshot: Snapshot) -> Iterator[Finding]:
+    proof = snapshot.compliance.proof()
+    if not proof.proven:
+        yield Finding(
+            Level.FAULT,
+            "resolver-not-proven",
+            proof.reason,
+            "run a validating resolver (unbound) on loopback and name it in dns.servers",
+        )
+
+
+def _keys(snapshot: Snapshot) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    if not snapshot.keys.keys:
+        yield Finding(
+            Level.WARNING,
+            "no-keys",
+            f"{snapshot.settings.smime.keys} has no key: nothing is opened or signed",
+            "nta-milter keys import, or keys request",
+        )
+    for key in snapshot.keys.keys:
+        left = key.certificate.not_after - now
+        if left < EXPIRES_SOON:
+            when = f"{key.certificate.not_after:%Y-%m-%d}"
+            yield Finding(
+                Level.WARNING,
+                "key-expires",
+                f"{key.source}: the certificate of {key.certificate.subject} "
+                + (f"expired on {when}" if left < timedelta(0) else f"expires on {when}"),
+                "renew it; keep the old file, it still opens what was sent to it",
+            )
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    """Folders that must be there, and whose content nobody else may read or write."""
+    for path, others in ((settings.smime.keys, "read"), (settings.milter.spool, "read")):
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            yield Finding(Level.FAULT, "folder", f"{path}: {error.strerror}", "make it")
+            continue
+        if mode & stat.S_IRWXO:
+            yield Finding(
+                Level.FAULT,
+                "folder-open",
+                f"{path} is open to everybody (mode {stat.S_IMODE(mode):o})",
+                f"nobody but nta-milter may {others} it",
+                f"chmod o= {path}",
+            )
+    kind, _, socket = settings.milter.socket.partition(":")
+    folder = Path(socket).parent
+    if kind in ("unix", "local") and not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding(
+            Level.FAULT,
+            "socket-folder",
+            f"{folder} is not there or cannot be written",
+            "make it, owned by nta-milter with group postfix and mode 2750",
+        )
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    return {
+        "level": finding.level.value,
+        "code": finding.code,
+        "text": finding.text,
+        "mend": finding.mend,
+        "command": finding.command,
+    }
+
+
+def _as_text(finding: Finding) -> str:
+    lines = [
+        f"{finding.level.value.upper():8} {finding.text}  [{finding.code}]",
+        f"         mend: {finding.mend}",
+    ]
+    if finding.command:
+        lines.append(f"         {finding.command}")
+    return "\n".join(lines)

@@ -1,0 +1,327 @@
+"""Every fault of a Postfix configuration that would weaken the line, with its mend; nothing is changed.
+
+The proof (proof.py) says whether a routed message keeps its route; this looks at everything around it: which
+listeners carry the milter, in which order, who may use them, and what goes past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from nta_milter.config.model import Settings
+from nta_milter.errors import RoutingNotProven
+from nta_milter.postfix.proof import Configuration, Postfix, prove
+
+MINIMUM_HEADER_SIZE = 102_400
+"""Postfix's default header_size_limit; less cuts header fields that we and others write."""
+
+GROWTH = 1.9
+"""How much larger than its attachments a message can be on the wire: base64 twice, and a signature."""
+
+
+class Level(Enum):
+    """How bad: a FAULT leaks, loses or blocks mail; a WARNING is a risk; a NOTE is worth knowing."""
+
+    FAULT = "fault"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding: what is wrong, how to mend it, and the command that would."""
+
+    level: Level
+    code: str
+    text: str
+    mend: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the checks look at. ``ours`` ends the milter's socket name as Postfix writes it."""
+
+    read: Configuration
+    settings: Settings
+    ours: str
+
+    def smtpd(self) -> Iterator[str]:
+        """The services that speak SMTP to others or to us."""
+        return (name for name, command in self.read.commands.items() if command == "smtpd")
+
+    def milters(self, service: str) -> list[str]:
+        """The milters of a service, in order, settings in braces joined."""
+        return self.read.effective(service, "smtpd_milters").replace(",", " ").split()
+
+    def position(self, service: str) -> int | None:
+        """Where our milter stands among them; None when it is not there."""
+        places = [i for i, item in enumerate(self.milters(service)) if self.ours in item]
+        return places[0] if places else None
+
+    def side(self, service: str) -> str:
+        """The value that milter_macro_defaults gives nta_side."""
+        defaults = self.read.effective(service, "milter_macro_defaults").replace(",", " ").split()
+        return next((item.partition("=")[2] for item in defaults if item.startswith("nta_side=")), "")
+
+
+def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
+    """Look at everything; one FAULT with postconf's own words when the configuration cannot be read."""
+    try:
+        read = postfix.read()
+    except RoutingNotProven as error:
+        return (Finding(Level.FAULT, "unreadable", str(error), "mend what postconf complains about"),)
+    examined = Examined(read, settings, _as_postfix_names(settings.milter.socket))
+    proof = prove(postfix, 0.0)
+    mend = "use packaging/postfix as it is shipped (nta-milter(8))"
+    found = [Finding(Level.FAULT, "route-not-proven", fault, mend) for fault in proof.faults]
+    if not proof.inside and not proof.faults:
+        found.append(
+            Finding(
+                Level.FAULT,
+                "no-inside",
+                "sensitive mail cannot be pinned inside: nta_route or master.cf knows no nta-inside",
+                "name the mail store in nta_route, nta_hand and nta_requeue; add the transport nta-inside",
+            )
+        )
+    for check in CHECKS:
+        found.extend(check(examined))
+    return tuple(found)
+
+
+def _as_postfix_names(socket: str) -> str:
+    """The end of our socket's name in Postfix's form: relative to the queue folder, or HOST:PORT."""
+    kind, _, place = socket.partition(":")
+    if kind.startswith("inet"):
+        port, _, host = place.partition("@")
+        return f"{host}:{port}"
+    return "/".join(place.split("/")[-2:])
+
+
+def _milter_is_used(examined: Examined) -> Iterator[Finding]:
+    """Our milter stands on a listener for users, and on those that arrive."""
+    sides = {examined.side(name) for name in examined.smtpd() if examined.position(name) is not None}
+    for side, level in (("outbound", Level.FAULT), ("inbound", Level.WARNING), ("ntamx", Level.NOTE)):
+        if side not in sides:
+            yield Finding(
+                level,
+                f"no-{side}-listener",
+                f"no smtpd service has both nta-milter and milter_macro_defaults=nta_side={side}",
+                f"add them to the service for {side} mail (packaging/postfix/master.cf)",
+            )
+
+
+def _side_is_marked(examined: Examined) -> Iterator[Finding]:
+    known = {listener.side for listener in examined.settings.listeners}
+    for name in examined.smtpd():
+        side = examined.side(name)
+        if examined.position(name) is not None and side not in known:
+            yield Finding(
+                Level.FAULT,
+                "side-unmarked",
+                f"{name} has nta-milter but nta_side is {side or 'not set'}: its mail is answered with 451",
+                "give the service its side: outbound, inbound or ntamx",
+                f"postconf -P '{name}/milter_macro_defaults=nta_side=…'",
+            )
+    if "{nta_side}" not in examined.read.parameters["milter_connect_macros"]:
+        yield Finding(
+            Level.FAULT,
+            "macro-not-sent",
+            "milter_connect_macros does not hold {nta_side}: the milter never learns the side",
+            "add {nta_side} to milter_connect_macros",
+            "postconf -e 'milter_connect_macros = j {client_addr} v _ {nta_side}'",
+        )
+
+
+def _no_oracle(examined: Examined) -> Iterator[Finding]:
+    """A listener marked outbound must not accept strangers: it would encrypt and sign for them."""
+    for name in examined.smtpd():
+        if examined.position(name) is None or examined.side(name) != "outbound":
+            continue
+        if examined.read.effective(name, "smtpd_sasl_auth_enable") != "yes" and name.endswith("/inet"):
+            yield Finding(
+                Level.WARNING,
+                "outbound-without-login",
+                f"{name} is marked outbound and asks for no login: only listed networks are secured",
+                "turn on smtpd_sasl_auth_enable, or be sure that strangers cannot reach it",
+            )
+        restrictions = examined.read.effective(name, "smtpd_relay_restrictions")
+        if "reject" not in restrictions.replace(",", " ").split() and "defer" not in restrictions:
+            yield Finding(
+                Level.FAULT,
+                "open-outbound",
+                f"{name} is marked outbound and smtpd_relay_restrictions does not end in reject",
+                "end it in reject",
+                f"postconf -P '{name}/smtpd_relay_restrictions=permit_sasl_authenticated,reject'",
+            )
+        if "no_address_mappings" not in examined.read.effective(name, "receive_override_options"):
+            yield Finding(
+                Level.WARNING,
+                "recipients-not-final",
+                f"{name} expands aliases after the milter: recipients that it sees are not final",
+                "add receive_override_options=no_address_mappings, and expand in front of it if you need to",
+            )
+
+
+def _milter_order(examined: Examined) -> Iterator[Finding]:
+    """Outbound: ours before the signer, which signs what leaves; inbound: ours after the verifier."""
+    for name in examined.smtpd():
+        position, milters = examined.position(name), examined.milters(name)
+        if position is None or len(milters) < 2:
+            continue
+        side = examined.side(name)
+        if side == "outbound" and position > 0:
+            yield Finding(
+                Level.FAULT,
+                "milter-order",
+                f"{name}: {milters[0]} runs before nta-milter, which changes what it has signed",
+                "put nta-milter first in smtpd_milters of listeners marked outbound",
+            )
+        if side in ("inbound", "ntamx") and position == 0:
+            yield Finding(
+                Level.WARNING,
+                "milter-order",
+                f"{name}: nta-milter runs before {milters[1]}, which then judges what we have opened",
+                "put the verifier of SPF and DKIM before nta-milter on listeners that arrive",
+            )
+
+
+def _bypasses(examined: Examined) -> Iterator[Finding]:
+    """Ways past the milter: sendmail(1), other listeners, switches that turn milters off."""
+    cleanup = examined.read.overrides.get(("pickup/unix", "cleanup_service_name"), "cleanup") + "/unix"
+    if examined.ours not in examined.read.effective(cleanup, "non_smtpd_milters"):
+        yield Finding(
+            Level.FAULT,
+            "sendmail-past-milter",
+            "mail by sendmail(1) passes no milter: cron, PHP and local users send in clear",
+            "give pickup a cleanup with non_smtpd_milters (packaging/postfix/master.cf)",
+        )
+    if examined.read.parameters["smtpd_milter_maps"]:
+        yield Finding(
+            Level.WARNING,
+            "milter-maps",
+            "smtpd_milter_maps can turn milters off for some clients",
+            "make sure that no entry is DISABLE for clients that send for you",
+        )
+    for name in examined.smtpd():
+        if "no_milters" in examined.read.effective(name, "receive_override_options"):
+            yield Finding(
+                Level.WARNING,
+                "no-milters",
+                f"{name} has receive_override_options=no_milters",
+                "be sure that nobody but your own filters can reach it",
+            )
+        elif examined.position(name) is None and name.endswith("/inet"):
+            yield Finding(
+                Level.WARNING,
+                "listener-without-milter",
+                f"{name} does not carry nta-milter: what it takes is not looked at",
+                "add the milter, or be sure that it takes only mail that was looked at",
+            )
+        if any("default_action" in item and "accept" in item for item in examined.milters(name)):
+            yield Finding(
+                Level.FAULT,
+                "default-accept",
+                f"{name}: a milter has default_action=accept of its own: mail passes when it is down",
+                "remove it; milter_default_action = tempfail holds for all",
+            )
+
+
+def _limits(examined: Examined) -> Iterator[Finding]:
+    parameters = examined.read.parameters
+    size = int(parameters["message_size_limit"] or 0)
+    needed = int(examined.settings.policy.attachment_limit * GROWTH)
+    if 0 < size < needed:
+        yield Finding(
+            Level.WARNING,
+            "message-size-limit",
+            f"message_size_limit is {size}: attachments of {examined.settings.policy.attachment_limit} bytes "
+            f"need about {needed} as S/MIME, and cleanup refuses for good what a milter makes larger",
+            "raise it",
+            f"postconf -e message_size_limit={needed}",
+        )
+    if int(parameters["header_size_limit"] or 0) < MINIMUM_HEADER_SIZE:
+        yield Finding(
+            Level.WARNING,
+            "header-size-limit",
+            f"header_size_limit is {parameters['header_size_limit']}: long header fields are cut",
+            "leave it at its default",
+            f"postconf -e header_size_limit={MINIMUM_HEADER_SIZE}",
+        )
+    protocol = parameters["milter_protocol"]
+    if protocol.isdigit() and int(protocol) < 6:
+        yield Finding(
+            Level.FAULT,
+            "milter-protocol",
+            f"milter_protocol is {protocol}: header fields reach us without their leading blanks",
+            "use version 6",
+            "postconf -e milter_protocol=6",
+        )
+
+
+def _reports(examined: Examined) -> Iterator[Finding]:
+    """Bounces pass no milter and quote what they report about."""
+    parameters = examined.read.parameters
+    if int(parameters["bounce_size_limit"] or 0) > 1:
+        yield Finding(
+            Level.WARNING,
+            "bounces-quote",
+            f"bounce_size_limit is {parameters['bounce_size_limit']}: reports about mail that did not come "
+            "from us quote its text",
+            "quote header fields only",
+            "postconf -e bounce_size_limit=1",
+        )
+    loud = {"bounce", "2bounce", "delay"} & set(parameters["notify_classes"].replace(",", " ").split())
+    if loud:
+        yield Finding(
+            Level.WARNING,
+            "postmaster-copies",
+            f"notify_classes has {', '.join(sorted(loud))}: the postmaster gets copies of undelivered mail",
+            "leave them out",
+            "postconf -e 'notify_classes = resource, software'",
+        )
+
+
+def _dnssec(examined: Examined) -> Iterator[Finding]:
+    parameters = examined.read.parameters
+    if parameters["smtp_dns_support_level"] != "dnssec":
+        yield Finding(
+            Level.WARNING,
+            "no-dnssec",
+            "smtp_dns_support_level is not dnssec: ordinary mail is sent without DANE where it could have it",
+            "turn it on",
+            "postconf -e smtp_dns_support_level=dnssec",
+        )
+    if "native" in parameters["smtp_host_lookup"]:
+        yield Finding(
+            Level.WARNING,
+            "native-look-up",
+            "smtp_host_lookup has native: /etc/hosts answers without DNSSEC",
+            "use dns alone",
+            "postconf -e smtp_host_lookup=dns",
+        )
+
+
+def _socket(examined: Examined) -> Iterator[Finding]:
+    if examined.settings.milter.socket.startswith("inet"):
+        yield Finding(
+            Level.NOTE,
+            "tcp-socket",
+            "milter.socket is TCP: about 43 ms more for each message",
+            "use a unix socket in Postfix's queue folder",
+        )
+
+
+CHECKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
+    _milter_is_used,
+    _side_is_marked,
+    _no_oracle,
+    _milter_order,
+    _bypasses,
+    _limits,
+    _reports,
+    _dnssec,
+    _socket,
+)
