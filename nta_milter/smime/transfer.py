@@ -141,11 +141,14 @@ class Writer:
     def advance(self, count: int) -> None:
         """``count`` octets have been written behind ``filled``."""
         self.filled += count
-        if self.filled >= CHUNK and self._mover is not None:
+        if self.filled >= CHUNK:
             rest = self.filled - CHUNK
-            self._mover.packed[:] = _pack(self._view[:CHUNK])
-            self._mover.add_line_ends()
-            self._emit(self._mover.broken)
+            if self._mover is None:
+                self._emit(_encode_few(self._view[:CHUNK]))
+            else:
+                self._mover.packed[:] = _pack(self._view[:CHUNK])
+                self._mover.add_line_ends()
+                self._emit(self._mover.broken)
             self.buffer[:rest] = self.buffer[CHUNK : CHUNK + rest]
             self.filled = rest
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nta_milter.errors import MalformedCms
-from nta_milter.smime import transfer
+from nta_milter.smime import lines, transfer
 
 ENCODERS = (
     transfer.encode_lines,
@@ -62,3 +62,13 @@ def test_any_octets_decode_as_the_standard_library_does_or_are_refused(data):
 def test_what_readers_would_differ_about_is_refused(text):
     with pytest.raises(MalformedCms):
         transfer.decode(text)
+
+
+def test_lines_are_moved_here_and_made_one_by_one_where_they_cannot_be(monkeypatch):
+    assert lines.works()
+    data = bytes(range(256)) * 2_000
+    moved = bytes(transfer.encode_lines(data))
+    monkeypatch.setattr(lines, "borrow", lambda: None)
+    assert bytes(transfer.encode_lines(data)) == moved
+    monkeypatch.setattr(lines.Mover, "add_line_ends", lambda self: None)
+    assert not lines.works()
