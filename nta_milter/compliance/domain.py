@@ -26,11 +26,10 @@ from nta_milter.lookup.resolver import DnsResolver
 
 HOST_LIMIT = 20
 """MX hosts of one domain that are looked at."""
-WARM_LIMIT = 256
-"""Domains that are looked up ahead of time at once; more are left for when they are needed."""
 PROOF_TTL = 300.0
 """Seconds between two proofs that the resolver validates; after a failed one, ``dns.unknown_ttl``."""
 THREADS = 64
+"""Look-ups of domains at once, unless ``milter.lookup_threads`` says otherwise."""
 
 
 class ComplianceLookup:
@@ -38,7 +37,8 @@ class ComplianceLookup:
 
     ``executor`` runs the look-ups of domains and ``hosts`` those of their hosts; they must not be the
     same, because the former wait for the latter. ``prover`` proves that the resolver validates: while it
-    cannot, every domain is UNKNOWN. ``clock`` gives seconds that never go back.
+    cannot, every domain is UNKNOWN. ``warm_limit`` domains at most are looked up ahead of time at once,
+    so that they cannot keep those waiting that are needed now; ``clock`` gives seconds that never go back.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class ComplianceLookup:
         prover: Callable[[], Proof],
         executor: Executor,
         hosts: Executor,
+        warm_limit: int = THREADS // 2,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resolver = resolver
@@ -62,7 +63,7 @@ class ComplianceLookup:
             settings.cache_entries, clock=clock, background=executor.submit
         )
         self._hosts: Cache[str, HostReport] = Cache(settings.cache_entries, clock=clock)
-        self._warming = threading.BoundedSemaphore(WARM_LIMIT)
+        self._warming = threading.BoundedSemaphore(warm_limit)
         self._proving = threading.Lock()
         self._proof = Proof(False, "not asked yet")
         self._proof_expires = float("-inf")
@@ -82,6 +83,7 @@ class ComplianceLookup:
             ),
             executor=ThreadPoolExecutor(threads, "domain"),
             hosts=ThreadPoolExecutor(threads, "host"),
+            warm_limit=max(1, threads // 2),
         )
 
     def report(self, domain: str, at: datetime) -> ComplianceReport:

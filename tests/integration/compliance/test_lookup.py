@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nta_milter.compliance.codes import Code
-from nta_milter.compliance.domain import WARM_LIMIT, ComplianceLookup
+from nta_milter.compliance.domain import ComplianceLookup
 from nta_milter.compliance.report import Compliance, to_json
 from nta_milter.config.model import DnsSettings
 from nta_milter.errors import ConfigurationError
@@ -179,15 +179,20 @@ def test_warming_is_bounded(dns):
     settings = DnsSettings(servers=dns.servers)
     executor = ThreadPoolExecutor(4)
     lookup = ComplianceLookup(
-        Waiting(), settings, prover=lambda: Proof(True, ""), executor=executor, hosts=ThreadPoolExecutor(1)
+        Waiting(),
+        settings,
+        prover=lambda: Proof(True, ""),
+        executor=executor,
+        hosts=ThreadPoolExecutor(1),
+        warm_limit=10,
     )
-    for number in range(4 * WARM_LIMIT):
+    for number in range(100):
         lookup.warm(f"d{number}.test")
     waiting = executor._work_queue.qsize()
     gate.set()
     executor.shutdown()
-    assert waiting <= WARM_LIMIT
-    assert len(lookup.known()) == WARM_LIMIT
+    assert waiting <= 10
+    assert len(lookup.known()) == 10
 
 
 def test_a_host_shared_by_domains_is_looked_up_once(lookup):
