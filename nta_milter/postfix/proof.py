@@ -250,7 +250,7 @@ def prove(postfix: Postfix, now: float) -> RoutingProof:
         tuple(faults),
         inside and not faults,
         int(size_limit) if size_limit.isdecimal() else 0,
-        state_of(known),
+        (*before, *state_of(known[2:])),
         now,
     )
 

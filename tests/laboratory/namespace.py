@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,16 @@ class Process:
         return self._nsenter.poll() is not None
 
     def end(self, *, kill: bool = False) -> None:
-        """Send SIGTERM to it, or SIGKILL to it and its children, and wait until it is gone."""
-        for number in _children(self._nsenter.pid):
-            family = [*_children(number), number] if kill else [number]
-            for each in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL if kill else signal.SIGTERM)
+        """Send SIGTERM to it, or SIGKILL to it and its children, and wait until they are gone."""
+        own = _children(self._nsenter.pid)
+        children = [child for number in own for child in _children(number)]
+        for each in (*children, *own) if kill else own:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL if kill else signal.SIGTERM)
         self._nsenter.wait(timeout=START_LIMIT)
+        limit = time.monotonic() + START_LIMIT
+        while any(Path(f"/proc/{each}").exists() for each in children) and time.monotonic() < limit:
+            time.sleep(0.005)  # a child holds the listening socket until it is gone
 
 
 class Namespace:

@@ -62,10 +62,9 @@ class Stored:
         return [path for path in self.blobs.rglob("*") if path.is_file()]
 
     def at_rest(self) -> bool:
-        """Whether nothing is on its way: all is committed or given up, decided, and handed to Postfix."""
+        """Whether nothing is on its way: all is released or given up, decided, and handed to Postfix."""
         (waiting,) = self.rows(
-            "SELECT (SELECT count(*) FROM attempts WHERE state = 'open')"
-            " + (SELECT count(*) FROM deliveries WHERE state IN ('prepared', 'waiting', 'undecided'))"
+            "SELECT (SELECT count(*) FROM deliveries WHERE state IN ('prepared', 'waiting', 'undecided'))"
             " + (SELECT count(*) FROM submissions WHERE state IN ('waiting', 'claimed'))"
         )
         return bool(waiting[0] == 0)

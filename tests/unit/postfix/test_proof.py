@@ -87,6 +87,23 @@ def test_a_changed_file_is_proven_again_at_once(configuration):
     assert not prover.current().proven
 
 
+def test_a_configuration_that_changes_while_it_is_read_is_proven_again_at_once(configuration):
+    class Edited(Postfix):
+        """Somebody writes main.cf when the first parameters have been read."""
+
+        def read(self):
+            found = super().read()
+            if not edits:
+                edits.append((configuration / "main.cf").write_text(main + "# edited\n"))
+            return found
+
+    edits, main = [], (configuration / "main.cf").read_text()
+    prover = RoutingProver(configuration, interval=3600)
+    prover._postfix = Edited(configuration)
+    assert "changed while it was read" in prover.current().faults[0]
+    assert prover.current().proven
+
+
 def test_an_old_proof_is_made_again(configuration):
     prover = RoutingProver(configuration, interval=0)
     first = prover.current()
