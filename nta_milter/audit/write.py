@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -85,55 +85,62 @@ def open_writer(settings: Settings, writer: str) -> AuditWriter:
     return AuditWriter(settings.audit.file)
 
 
+@dataclass(slots=True)
+class _Entry:
+    """A record that is to be written; ``fault`` says why it could not be."""
+
+    record: AuditRecord
+    written: bool = False
+    fault: NtaMilterError | None = None
+
+
 class AuditWriter:
-    """Collects records of many threads for one target; a path stands for a file of JSON lines."""
+    """Collects records of many threads for one target; a path stands for a file of JSON lines.
+
+    Whoever comes when nobody writes, writes for all who wait.
+    """
 
     def __init__(self, target: Target | Path) -> None:
         self._target = FileTarget(target) if isinstance(target, Path) else target
-        self._condition = threading.Condition()
-        self._waiting: list[tuple[AuditRecord, Future[None]]] = []
+        self._collecting = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: list[_Entry] = []
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-        self._thread.start()
 
-    def write(self, record: AuditRecord) -> None:
-        """Return when the record is on disk; raises TemporaryError when it cannot be."""
-        done: Future[None] = Future()
-        with self._condition:
+    def write(self, *records: AuditRecord) -> None:
+        """Return when the records are on disk; raises TemporaryError when they cannot be."""
+        entries = [_Entry(record) for record in records]
+        with self._collecting:
             if self._closed:
                 raise TemporaryError("is closed", where="audit")
-            self._waiting.append((record, done))
-            self._condition.notify()
-        done.result()
+            self._waiting += entries
+        with self._writing:
+            if not all(entry.written for entry in entries):
+                self._write_waiting()
+        for entry in entries:
+            if entry.fault is not None:
+                raise entry.fault
 
     def close(self) -> None:
         """Write what waits and stop."""
-        with self._condition:
+        with self._collecting:
             self._closed = True
-            self._condition.notify()
-        self._thread.join()
-        self._target.close()
+        with self._writing:
+            self._write_waiting()
+            self._target.close()
 
-    def _run(self) -> None:
-        while True:
-            with self._condition:
-                while not self._waiting and not self._closed:
-                    self._condition.wait()
-                batch, self._waiting = self._waiting, []
-                if not batch:
-                    return
-            fault = self._append([record for record, _ in batch])
-            for _, done in batch:
-                if fault is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(fault)
+    def _write_waiting(self) -> None:
+        with self._collecting:
+            batch, self._waiting = self._waiting, []
+        fault = self._append([entry.record for entry in batch]) if batch else None
+        for entry in batch:
+            entry.written, entry.fault = True, fault
 
     def _append(self, batch: list[AuditRecord]) -> NtaMilterError | None:
         try:
             self._target.append(batch)
         except NtaMilterError as error:
             return error
-        except Exception as error:  # the thread must live: whoever waits gets the fault  # noqa: BLE001
+        except Exception as error:  # whoever waits gets the fault, and the next one may write  # noqa: BLE001
             return StoreUnavailable(f"cannot be written: {error}", where="audit")
         return None

@@ -59,6 +59,49 @@ def test_many_threads_lose_nothing_and_share_the_fsync(tmp_path, monkeypatch):
     assert len(calls) < 200
 
 
+def test_records_of_one_message_share_the_fsync(tmp_path, monkeypatch):
+    calls = []
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (calls.append(fd), fdatasync(fd)))
+    writer = AuditWriter(tmp_path / "audit.jsonl")
+    writer.write(*(record(number) for number in range(100)))
+    writer.write()
+    writer.close()
+    lines = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert [json.loads(line)["queue_id"] for line in lines] == [f"Q{number}" for number in range(100)]
+    assert len(calls) == 1
+
+
+def test_who_waits_while_the_disk_refuses_is_told_and_the_next_one_is_written(tmp_path, monkeypatch):
+    writer = AuditWriter(tmp_path / "audit.jsonl")
+    fdatasync, entered, refuse = os.fdatasync, threading.Event(), threading.Event()
+
+    def full(fd):
+        entered.set()
+        refuse.wait()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    told = []
+
+    def write(number):
+        with pytest.raises(TemporaryError, match="No space left"):
+            writer.write(record(number))
+        told.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    entered.wait()
+    refuse.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == list(range(5))
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    writer.write(record(9))
+    writer.close()
+
+
 def test_a_disk_that_refuses_is_a_temporary_error(tmp_path, monkeypatch):
     writer = AuditWriter(tmp_path / "audit.jsonl")
 
