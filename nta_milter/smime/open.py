@@ -28,6 +28,7 @@ from nta_milter.smime.verify import Circumstances
 __all__ = ["Opened", "classify", "open_message"]
 
 SIGNATURE_TYPES = ("application/pkcs7-signature", "application/x-pkcs7-signature")
+AROUND_CIPHERTEXT = "a signature around ciphertext does not say who wrote what is inside"
 _ENVELOPED = (algorithm.ENVELOPED_DATA, algorithm.AUTH_ENVELOPED_DATA)
 
 
@@ -56,10 +57,20 @@ class Opened:
 
     @property
     def signature(self) -> Status | None:
-        """What all signatures together are worth: the worst of them (decision 011); None without any."""
+        """What all signatures together are worth (decision 011); None without any.
+
+        It is the worst of them; but one around ciphertext, which proves nothing about the plaintext, takes
+        nothing away from a good one inside unless it is bad.
+        """
         found = {layer.status for layer in self.signatures}
+        innermost = max(
+            (place for place, layer in enumerate(self.layers) if isinstance(layer, EncryptedLayer)), default=0
+        )
+        inside = {layer.status for layer in self.layers[innermost:] if isinstance(layer, SignedLayer)}
+        if "bad" in found or not inside:
+            inside = found
         ranked: tuple[Status, ...] = ("bad", "unknown", "good")
-        return next((status for status in ranked if status in found), None)
+        return next((status for status in ranked if status in inside), None)
 
     @property
     def encrypted(self) -> bool:
@@ -211,6 +222,9 @@ def _flagged(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     """The layers with the flags that depend on what is around and inside them."""
     done: list[Layer] = []
     for position, layer in enumerate(layers):
+        inside_encrypted = any(isinstance(inner, EncryptedLayer) for inner in layers[position + 1 :])
+        if isinstance(layer, SignedLayer) and layer.status == "good" and inside_encrypted:
+            layer = replace(layer, status="unknown", reason=AROUND_CIPHERTEXT)
         if isinstance(layer, EncryptedLayer):
             flags = list(layer.flags)
             inside = [inner for inner in layers[position + 1 :] if isinstance(inner, SignedLayer)]

@@ -14,7 +14,7 @@ from nta_milter.smime.compatibility import triple_des
 from nta_milter.smime.encrypt import encrypt
 from nta_milter.smime.envelope import NOT_INTACT
 from nta_milter.smime.limits import Limits
-from nta_milter.smime.open import open_message
+from nta_milter.smime.open import AROUND_CIPHERTEXT, open_message
 from nta_milter.smime.sign import sign
 from nta_milter.smime.transfer import encode_lines
 from tests.unit.smime import forge
@@ -217,6 +217,23 @@ def test_an_inner_layer_that_stays_closed_is_given_as_it_is():
     assert isinstance(found.error, OpenFailed)
     assert bytes(found.entity) == bytes(inner)
     assert len(found.layers) == 1
+
+
+def test_a_signature_around_ciphertext_proves_nothing_about_the_text():
+    message = mail("p256@care.test")
+    sealed = encrypt(content(message), [recipient("p256")], cipher="aes-256-gcm")
+    found = opened(around(message, sign(sealed, person("p256"), at=NOW)), "p256")
+    assert found.opened
+    assert (found.signature, found.signatures[0].trust) == ("unknown", "trusted")
+    assert found.signatures[0].reason == AROUND_CIPHERTEXT
+    inner = sign(content(message), person("p256"), at=NOW)
+    sealed = encrypt(inner, [recipient("p256")], cipher="aes-256-gcm")
+    triple = around(message, sign(sealed, person("p256"), at=NOW))
+    found = opened(triple, "p256")
+    assert [layer.status for layer in found.signatures] == ["unknown", "good"]
+    assert found.signature == "good"
+    foreign = around(message, sign(sealed, person("rsa"), at=NOW))
+    assert opened(foreign, "p256").signature == "bad"
 
 
 def test_a_signature_inside_answers_for_cbc():
