@@ -29,7 +29,8 @@ class Structured:
     """A field's value, lower case, and its parameters with names in lower case.
 
     ``boundary`` is that parameter as the bytes it was. ``ambiguous`` says that a parameter stands twice
-    with different values, or that there are too many: readers may differ about what it means.
+    with different values, the boundary in two notations, or that there are too many: readers may differ
+    about what it means.
     """
 
     value: str
@@ -68,6 +69,7 @@ def _parse(raw: bytes) -> Structured:
     parameters = {name: decode_words(content) for name, content in first.items() if "*" not in name}
     for base, numbered in pieces.items():
         parameters[base] = _join(numbered)
+    ambiguous |= "boundary" in first and "boundary" in pieces
     boundary = first.get("boundary", b"") or parameters.get("boundary", "").encode("utf-8", "replace")
     return Structured(value, MappingProxyType(parameters), boundary, ambiguous)
 

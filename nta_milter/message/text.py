@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from nta_milter.errors import MessageError
 from nta_milter.message.buffer import Buffer
-from nta_milter.message.charset import decode_words
+from nta_milter.message.charset import decode_text, decode_words
 from nta_milter.message.extract import archive, cms, markup, pdf, rtf, tnef
 from nta_milter.message.extract.content import (
     HEAD,
@@ -80,6 +80,8 @@ def _entities(
             yield from _fields(item.children[0], f"{place}attached message")
             continue
         if item.children:
+            for where, gap in _around(item, body, limit):
+                yield Extract(f"{place}{where}", gap)
             continue
         if is_attachment(item):
             number += 1
@@ -91,6 +93,16 @@ def _entities(
             own.append(_content(item, body, where, level, limit))
     yield from own
     yield from attached
+
+
+def _around(part: Part, body: Buffer, limit: int | None) -> Iterator[tuple[str, str]]:
+    """What stands before the first and behind the last part of a multipart (RFC 2046 section 5.1.1)."""
+    first, last = part.children[0], part.children[-1]
+    before = bytes(body[part.start : first.header_start]).rstrip().rpartition(b"\n")[0]
+    behind = bytes(body[last.stop : part.stop]).lstrip().partition(b"\n")[2]
+    for where, words in (("preamble", before), ("epilogue", behind)):
+        if words.strip():
+            yield where, decode_text(words[:limit])
 
 
 def _leaves(part: Part) -> Iterator[tuple[Part, bool]]:

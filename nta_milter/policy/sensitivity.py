@@ -17,6 +17,7 @@ from typing import Literal
 from nta_milter.compliance.report import Reason
 from nta_milter.config.model import PolicySettings
 from nta_milter.errors import ConfigurationError
+from nta_milter.message.address import address_list
 from nta_milter.message.charset import decode_words
 from nta_milter.message.headers import Headers
 from nta_milter.message.mime import MESSAGE_TYPES, Part
@@ -33,6 +34,7 @@ WORD_FILE_LIMIT = 10_000_000
 """Largest word file, in bytes."""
 
 _TEXT_FIELDS = ("Subject", "Comments", "Keywords", "Thread-Topic")
+_ADDRESS_FIELDS = ("From", "Sender", "Reply-To", "To", "Cc")
 _WORDS_FOR = {
     "content-bsn": "a citizen service number",
     "content-patient-number": "a patient number",
@@ -122,6 +124,13 @@ def _content_reasons(
     for name in _TEXT_FIELDS:
         for field in message.headers.all(name):
             yield from _kinds(rules, decode_words(field.value), name)
+    for name in _ADDRESS_FIELDS:
+        # A department may be named by a word of the list, and writes about other things too.
+        names = address_list(field.value for field in message.headers.all(name))
+        displayed = "\n".join((*names.groups, *(mailbox.display for mailbox in names.mailboxes)))
+        for reason in _kinds(rules, displayed, name):
+            if reason.code != "content-word":
+                yield reason
     for extract in texts(part, message.body, rules.limits):
         if extract.text:
             yield from _kinds(rules, extract.text, extract.where)

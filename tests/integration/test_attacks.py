@@ -86,6 +86,54 @@ def test_invariant_1_words_beside_ciphertext_are_no_ciphertext(alone, fields, bo
     assert actions.reply.startswith("550 5.7.1 "), actions
 
 
+# Content that a reader sees and a careless program does not.
+
+
+def typed(kind, *more):
+    return [*PLAIN, (b"Content-Type", kind), *more]
+
+
+MULTIPART = typed(b" multipart/mixed; boundary=b")
+CELLS = b"".join(b"<td>%c</td>\r\n" % digit for digit in b"123456782")
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        ([FROM, (b"To", b' "BSN 123456782" <jan@citizen.test>')], b"hoi"),
+        ([*PLAIN[:2], (b"Subject", b" =?utf-8?q?BSN_1234?=\r\n =?utf-8?q?56782?=")], b"hoi"),
+        (MULTIPART, BSN + b"\r\n--b\r\n\r\nhoi\r\n--b--\r\n"),
+        (MULTIPART, b"--b\r\n\r\nhoi\r\n--b--\r\n" + BSN),
+        (typed(b" image/png; name=lijst.csv"), BSN),
+        (typed(b" text/plain"), b"BSN is 123 456\r\n782"),
+        (typed(b" text/html"), b"BSN " + CELLS),
+        (typed(b" text/html"), b"B&#83;N 12345<b></b>6&#55;8<!-- x -->2"),
+        (typed(b" text/plain; charset=utf-7"), b"B+AFM-N +ADEAMgAzADQANQA2ADcAOAAy-"),
+        (
+            typed(b" text/plain; charset=utf-16", (b"Content-Transfer-Encoding", b" base64")),
+            base64.encodebytes("Het BSN is 123456782".encode("utf-16-be")),
+        ),
+        (
+            typed(b" text/plain", (b"Content-Transfer-Encoding", b" quoted-printable")),
+            b"BSN 1234=\r\n56782",
+        ),
+        (
+            typed(b" multipart/mixed; boundary=a; boundary*0=b"),
+            b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+            + base64.b64encode(BSN)
+            + b"\r\n--b--\r\n--a\r\n\r\nhoi\r\n--a--\r\n",
+        ),
+        (
+            typed(b" message/rfc822", (b"Content-Transfer-Encoding", b" base64")),
+            base64.encodebytes(b"Subject: x\r\nContent-Type: text/plain\r\n\r\n" + BSN),
+        ),
+    ],
+)
+def test_invariant_1_a_number_is_found_where_a_reader_sees_it(alone, fields, body):
+    actions = send(alone, ["jan@citizen.test"], fields, body)
+    assert actions.reply.startswith("550 5.7.1 "), actions
+
+
 # Replies: what libmilter does not take would become a 4xx without end.
 
 

@@ -122,11 +122,11 @@ def label(where: str, name: str) -> str:
 def bounded_text(content: Content, data: Buffer) -> tuple[str, bool]:
     """The text of ``data`` up to the content's limit, and whether there was more."""
     limit = len(data) if content.limit is None else content.limit
-    return decode_text(data[:limit], content.charset or _wide(content.head)), len(data) > limit
+    return decode_text(data[:limit], _wide(content.head) or content.charset), len(data) > limit
 
 
 def _wide(head: bytes) -> str:
-    """UTF-16 that does not say so: every other byte of ordinary text is zero."""
+    """UTF-16 that does not say so, or not which: every other byte of ordinary text is zero."""
     enough = len(head) // 2 * 3 // 4
     if enough and head[1::2].count(0) >= enough:
         return "utf-16-le"

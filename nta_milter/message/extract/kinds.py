@@ -103,7 +103,7 @@ def kind_of(content: Content) -> Kind:
         return _TYPES[declared]
     if declared in _KEY_TYPES and head[:1] in (b"\x30", b""):
         return Kind.KEY
-    if declared.startswith(("image/", "audio/", "video/")):
+    if declared.startswith(("image/", "audio/", "video/")) and not (head and _is_text(head)):
         return Kind.MEDIA
     if content.extension in _EXTENSIONS:
         return _EXTENSIONS[content.extension]

@@ -25,6 +25,10 @@ BSN = "123456782"
         f"{BSN} (BSN)",
         "BSN 1234.56.782",
         "BSN 123 456 782",
+        "BSN 123  456 782",
+        "BSN 123 456\r\n782",
+        "BSN\t123\t456\t782",
+        "BSN 1  2  3  4  5  6  7  8  2",
         "BSN 123-456-782",
         "BSN 123\u2013456\u2013782",
         "BSN 123\u00a0456\u00a0782",
@@ -50,6 +54,17 @@ def test_a_number_near_a_word_for_it(text: str) -> None:
     assert has_citizen_number(fold(text))
 
 
+def test_a_column_is_found_far_below_its_word() -> None:
+    header = "bsn;" + "een lange kolomnaam;" * 20
+    numbers = (BSN, "111222333", "123456782")
+    rows = "".join(f"\r\n{number};" + "x;" * 50 for number in numbers)
+    assert has_citizen_number(fold(header + rows))
+    assert not has_citizen_number(fold(header + rows.partition("123456782")[0] + rows[-200:]))
+    others = "".join(f"\r\n{number};" for number in range(123456790, 123456890))
+    assert not has_citizen_number(fold(header + others))
+    assert not has_citizen_number(fold("telefoon;" + "een lange kolomnaam;" * 20 + rows))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -64,7 +79,7 @@ def test_a_number_near_a_word_for_it(text: str) -> None:
         f"burgemeester {BSN}",
         f"burgerzaken {BSN}",
         "BSN 12345 6783 1",
-        "BSN 123  456 782",
+        "BSN 123     456 782",
         "BSN 05081981",  # dates, though they pass the test with a zero in front
         "BSN 19810805",
         "BSN",
