@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.header import Header
 from typing import Protocol
 
+from nta_milter.errors import LimitExceeded
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Buffer
 from nta_milter.policy.outcome import Outcome
@@ -14,6 +15,9 @@ from nta_milter.policy.outcome import Outcome
 BODY_CHUNK = 65_535
 """Largest chunk of one SMFIR_REPLBODY packet that every libmilter takes, in bytes."""
 
+
+VALUE_LIMIT = 65_000
+"""Longest value of a header field, in octets: with its name it is one packet of libmilter, of 65,535."""
 
 REPLY_LIMIT = 450
 """Longest text of a reply, in octets: a reply line has 512 with its code and status (RFC 5321 4.5.3.1.5), and
@@ -34,6 +38,9 @@ def header_edits(before: Headers, after: Headers) -> tuple[HeaderEdit, ...]:
 
     A delete shifts the indexes behind it at once, so fields of a name are deleted from the last to the
     first. Fields that are the same in value and place among their name are left alone.
+
+    Raises:
+        LimitExceeded: a value is longer than libmilter takes.
     """
     old, new = _by_name(before), _by_name(after)
     edits: list[HeaderEdit] = []
@@ -41,8 +48,9 @@ def header_edits(before: Headers, after: Headers) -> tuple[HeaderEdit, ...]:
         wanted = new.get(key, [])
         fewer = len(wanted) < len(fields)
         kept = _longest_kept(fields, wanted) if fewer else list(range(len(fields)))
+        staying = frozenset(kept)
         for position in range(len(fields) - 1, -1, -1):
-            if position not in kept:
+            if position not in staying:
                 edits.append(HeaderEdit(_text(fields[position].name), position + 1, None))
         for place, position in enumerate(kept):
             if fields[position].raw != wanted[place].raw:
@@ -77,12 +85,20 @@ def _text(name: bytes) -> str:
 
 
 def _value(field: HeaderField) -> str:
-    """A value as libmilter takes it: text, folds as bare LF, what is not UTF-8 as encoded words."""
-    raw = field.raw.replace(b"\r\n", b"\n").replace(b"\0", b"")
+    """A value as libmilter takes it: text, folds as bare LF, what is not UTF-8 as encoded words.
+
+    Raises:
+        LimitExceeded: it is longer than libmilter takes.
+    """
+    # A CR alone is the end of a line to some, and what follows would be a field of its own.
+    raw = field.raw.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\0", b"")
     try:
-        return raw.decode("utf-8")
+        value = raw.decode("utf-8")
     except UnicodeDecodeError:
-        return " " + Header(raw.strip().decode("latin-1"), "utf-8").encode(linesep="\n")
+        value = " " + Header(raw.strip().decode("latin-1"), "utf-8").encode(linesep="\n")
+    if len(value.encode("utf-8")) > VALUE_LIMIT:
+        raise LimitExceeded(f"a header field of more than {VALUE_LIMIT} octets")
+    return value
 
 
 def reply_text(text: str) -> str:
@@ -112,7 +128,11 @@ class MessageContext(Protocol):
 
 
 def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
-    """Carry an Outcome out on a message; the reply is the caller's."""
+    """Carry an Outcome out on a message; the reply is the caller's.
+
+    Raises:
+        LimitExceeded: a header field is longer than libmilter takes; nothing was changed.
+    """
     if outcome.headers is not None:
         for edit in header_edits(before, outcome.headers):
             if edit.index == 0:

@@ -84,7 +84,9 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         transaction = self.session.transaction
         if transaction is None:
             return int(Milter.TEMPFAIL)
+        queue_id = "-"
         try:
+            queue_id = self.getsymval("i") or "-"
             client = Client(
                 self.session.side,
                 self.session.address,
@@ -92,7 +94,6 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 self.getsymval("{tls_version}") or "",
                 self.getsymval("{cipher}") or "",
             )
-            queue_id = self.getsymval("i") or "-"
             if transaction.failure is not None:
                 outcome = self.service.failed(queue_id, transaction.failure)
             else:
@@ -101,7 +102,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 if outcome.reply is None:
                     apply(self, submission.message.headers, outcome)
         except NtaMilterError as error:
-            outcome = self.service.failed("-", error)
+            outcome = self.service.failed(queue_id, error)
         except Exception:  # noqa: BLE001 - the edge to libmilter: whatever it is, the mail waits
             outcome = self.service.crashed()
         finally:

@@ -149,3 +149,10 @@ def test_a_reply_names_at_most_what_fits(alone):
     actions = send(alone, [f"jan@{i}.{'x' * 60}.invalid..test" for i in range(30)], TEXT, BSN)
     assert actions.reply.startswith("550 5.7.1 "), actions
     assert len(actions.reply) < 512
+
+
+def test_a_field_that_grows_too_long_is_refused_with_its_queue_id(alone):
+    fields = [*PLAIN[:2], (b"Subject", b" [veilig] " + b"\xe9" * 25_000)]
+    actions = send(alone, ["colleague@care.test"], fields, b"hoi")
+    assert actions.reply.startswith("554 5.6.0 a header field of more than "), actions
+    alone.wait_for("4XYZ: event=refused error=a header field")

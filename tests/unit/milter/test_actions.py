@@ -1,8 +1,10 @@
 """Header edits against a model of what libmilter and Postfix do with them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nta_milter.errors import LimitExceeded
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.milter.actions import BODY_CHUNK, REPLY_LIMIT, apply, chunks, header_edits, reply_text
 from nta_milter.policy.outcome import UNTOUCHED, Outcome
@@ -106,3 +108,17 @@ def test_a_short_reply_is_said_as_it_is():
     assert reply_text("the login x may not send as y") == "the login x may not send as y"
     assert reply_text("x" * REPLY_LIMIT) == "x" * REPLY_LIMIT
     assert reply_text("a%b é\r\nQUIT") == "a%%b ???QUIT"
+
+
+def test_a_value_that_libmilter_does_not_take_is_refused_before_anything_is_changed():
+    before = Headers((HeaderField(b"Subject", b" x"),))
+    postfix = Postfix(before)
+    for value in (b"x" * 70_000, b"\xe9" * 25_000):
+        with pytest.raises(LimitExceeded):
+            apply(postfix, before, Outcome(headers=Headers().add("Subject", value), removed=("a@b.test",)))
+    assert postfix.calls == 0
+
+
+def test_a_bare_cr_does_not_begin_a_line():
+    (edit,) = header_edits(Headers(), Headers((HeaderField(b"Content-X", b" a\rX-Nta-Route: mx\r\n b\0"),)))
+    assert edit.value == " a X-Nta-Route: mx\n b"
