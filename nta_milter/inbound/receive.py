@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from nta_milter.inbound.harvest import harvest
 from nta_milter.inbound.mark import NOT_OPENED, result, verdict
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Message
@@ -13,6 +14,7 @@ from nta_milter.policy.outcome import UNTOUCHED, Outcome
 from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.route import INSIDE, ROUTE_HEADER
+from nta_milter.smime.harvest import Offer
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.open import Opened, open_message
 
@@ -23,13 +25,17 @@ RING_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of it: the outcome, the mark, and the causes for the administrator alone."""
+    """What became of it: the outcome, the mark, and the causes for the administrator alone.
+
+    ``offer`` tells what became of the sender's certificate, where such are kept.
+    """
 
     outcome: Outcome
     mark: str
     causes: tuple[str, ...] = ()
     opened: bool = False
     verified: bool = False
+    offer: Offer | None = None
 
 
 def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
@@ -47,9 +53,10 @@ def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
         return Received(UNTOUCHED if clean is message.headers else Outcome(headers=clean), "")
     mark = result(opened)
     verified = any(verdict(layer) == "pass" for layer in opened.signatures)
+    offer = harvest(opened, clean, snapshot, at)
     if not opened.encrypted:
         headers = clean.add(RESULT_HEADER, f"{own_id}; {mark}")
-        return Received(Outcome(headers=headers), mark, verified=verified)
+        return Received(Outcome(headers=headers), mark, verified=verified, offer=offer)
     fault = _hop_fault(snapshot)
     if fault:
         return _unopened(clean, own_id, f"next hop: {fault}")
@@ -62,7 +69,7 @@ def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
         sender=snapshot.bounce_address,
         sender_arguments="RET=HDRS",
     )
-    return Received(outcome, mark, opened=True, verified=verified)
+    return Received(outcome, mark, opened=True, verified=verified, offer=offer)
 
 
 def _open_for_all(message: Message, clean: Headers, snapshot: Snapshot, at: datetime) -> Opened:

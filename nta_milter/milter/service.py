@@ -18,7 +18,7 @@ from datetime import datetime
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.compliance.report import ComplianceReport, Reason
-from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError
+from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError, StoreUnavailable
 from nta_milter.inbound.receive import receive
 from nta_milter.message.model import Recipient
 from nta_milter.message.spool import Spool
@@ -34,6 +34,7 @@ from nta_milter.outbox.queue import STUB_BODY, Outbox
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
+from nta_milter.smime.harvest import Outcome as Harvested
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class Service:
         snapshot = self.snapshot
         if side == "outbound" and not is_internal(recipient, snapshot):
             snapshot.compliance.warm(recipient.domain)
+            if snapshot.certificates.asks:
+                self._waiting.submit(snapshot.certificates.find, recipient.address, self._clock())
 
     def submit(self, submission: Submission) -> Future[Outcome]:
         """Begin the work on a message; the future gives its Outcome, whatever happens."""
@@ -152,6 +155,11 @@ class Service:
         job.reports = job.snapshot.compliance.reports(
             job.inspection.domains, job.at, job.snapshot.settings.dns.deadline
         )
+        if job.snapshot.certificates.asks:
+            # Found again by the plan, which must not wait for DNS.
+            for addressee in job.inspection.addressees:
+                if addressee.sensitivity.value and not addressee.internal:
+                    job.snapshot.certificates.find(addressee.recipient.address, job.at)
         self._step(self._work, job, self._finish)
 
     def _finish(self, job: Job) -> None:
@@ -217,8 +225,32 @@ class Service:
             event = Event.OPENED if received.opened else event
             causes = (received.mark, *received.causes)
             self._audit.write(job.record(event, "pass", tuple(Reason("result", cause) for cause in causes)))
-        job.log(logging.INFO, "incoming", mark=received.mark or "none", causes="; ".join(received.causes))
-        self._end(job, received.outcome)
+        offer = received.offer
+        if offer is not None and offer.entry is not None and offer.outcome in HARVESTED:
+            subject = Reason("certificate", f"{offer.entry.certificate.subject}: {offer.reason}")
+            self._audit.write(job.record(HARVESTED[offer.outcome], "pass", (subject,)))
+        job.log(
+            logging.INFO,
+            "incoming",
+            mark=received.mark or "none",
+            causes="; ".join(received.causes),
+            **({} if offer is None else {"certificate": f"{offer.outcome.value}: {offer.reason}"}),
+        )
+        self._end(job, self._reportable(job, received.outcome) if received.opened else received.outcome)
+
+    def _reportable(self, job: Job, opened: Outcome) -> Outcome:
+        """Mail that was opened, from an address of ours: its sender shall hear what became of it.
+
+        Without a store, or while it cannot be used, reports stay with our postmaster.
+        """
+        message = job.submission.message
+        if job.snapshot.store is None or not message.sender:
+            return opened
+        try:
+            return dataclasses.replace(opened, sender=job.outbox().opened(message, job.at))
+        except StoreUnavailable as error:
+            job.log(logging.WARNING, "reports-to-postmaster", error=str(error))
+            return opened
 
     def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
         """The answer to a fault that was met while the message came in."""
@@ -243,6 +275,9 @@ EVENTS = {
     Route.REJECT: Event.REFUSED,
     Route.TEMPFAIL: Event.DEFERRED,
 }
+
+HARVESTED = {Harvested.KEPT: Event.CERTIFICATE_SET, Harvested.PENDING: Event.CERTIFICATE_PENDING}
+"""What becomes of a sender's certificate that is worth a record."""
 
 
 def _records(job: Job, made: Plan) -> Iterator[AuditRecord]:

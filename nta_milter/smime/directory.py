@@ -69,6 +69,11 @@ class CertificateDirectory:
         self.entries = {name: tuple(certificates) for name, certificates in entries.items()}
         self._personal = tuple(personal)
 
+    @property
+    def asks(self) -> bool:
+        """Whether ``find`` may have to wait for somebody outside (DNS, a disk)."""
+        return bool(self._personal)
+
     @classmethod
     def load(cls, folder: Path, personal: Iterable[PersonalSource] = ()) -> CertificateDirectory:
         """Load ADDRESS.pem (a person's, class ``configured``) and DOMAIN.pem (``gateway``) of a folder.

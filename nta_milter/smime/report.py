@@ -48,6 +48,7 @@ class SignedLayer:
     that is not weak. ``bad``: it is wrong, or breaks a rule, or is by somebody else. ``unknown``: nothing
     is wrong with it and nothing is proven (untrusted, expired or missing certificate, weak or unknown
     algorithm). ``capabilities`` are the signer's SMIMECapabilities (RFC 8551 section 2.5.2), DER.
+    ``certificates`` are all that the message brought with a signature that is right.
     """
 
     status: Status
@@ -59,6 +60,7 @@ class SignedLayer:
     from_match: FromMatch = "mismatch"
     signing_time: datetime | None = None
     capabilities: bytes | None = None
+    certificates: tuple[Certificate, ...] = ()
 
     def report(self) -> dict[str, Any]:
         """As JSON values."""

@@ -168,6 +168,7 @@ def _judge(
         from_match=match,
         signing_time=moment,
         capabilities=_capabilities(signer),
+        certificates=signed.certificates,
     )
     return layer, False
 
