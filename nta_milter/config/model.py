@@ -197,7 +197,9 @@ class RuleSettings:
     sender: str = key("address, @domain or *", default="*")
     recipient: str = key("address, @domain or *", default="*")
     sensitive: Literal["yes", "no", ""] = key(
-        "yes: always sensitive; no: exempt, audited; empty: by policy.mode", default=""
+        "yes: always sensitive; no: exempt, audited (where sender is not *, only for a client that may send "
+        "as that sender); empty: by policy.mode",
+        default="",
     )
     route: Literal["smime", "dane", "portal", "reject", ""] = key(
         "the only route wanted; it can never mean clear", default=""
@@ -329,6 +331,38 @@ class NtaHeaderSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeerSettings:
+    """``[peer]``: what is asked of a mail that another organisation hands in at the ntamx listener.
+
+    ``enforce`` takes in what passes and refuses the rest, ``mark`` tells the result in the header field
+    Authentication-Results, ``off`` does not look.
+    """
+
+    tls: Literal["enforce", "mark", "off"] = key("TLS 1.2 or newer with a sound cipher", default="mark")
+    spf: Literal["enforce", "mark", "off"] = key(
+        "the envelope sender's domain lets this client send (RFC 7208; needs pyspf)", default="mark"
+    )
+    dkim: Literal["enforce", "mark", "off"] = key(
+        "a signature over the mail as it arrives is good (RFC 6376; needs dkimpy)", default="mark"
+    )
+    dmarc: Literal["enforce", "mark", "off"] = key(
+        "the domain in From is the one that SPF or DKIM has proven (RFC 7489; needs pyspf and dkimpy; without "
+        "publicsuffix2 a sub-domain does not stand for its organisation)",
+        default="mark",
+    )
+    record: Literal["enforce", "mark", "off"] = key(
+        "the domain in From is compliant itself: it has a valid NTA 7516 record", default="off"
+    )
+    header: Literal["enforce", "mark", "off"] = key(
+        "the header field of [nta_header] came with its value", default="off"
+    )
+    inbound: Literal["mark", "off"] = key(
+        "whether mail on the ordinary inbound listener is marked too; it is never refused for a result",
+        default="off",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole configuration, immutable: a message ends with the snapshot it began with."""
 
@@ -353,3 +387,4 @@ class Settings:
     log: LogSettings = table(LogSettings, "log lines")
     secrets: SecretSettings = table(SecretSettings, "files with secrets")
     nta_header: NtaHeaderSettings = table(NtaHeaderSettings, "the mark on mail between compliant parties")
+    peer: PeerSettings = table(PeerSettings, "what is asked of mail at the ntamx listener")

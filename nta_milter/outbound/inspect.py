@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nta_milter.config.model import RuleSettings
+from nta_milter.config.model import ListenerSettings, RuleSettings
 from nta_milter.message.address import addresses, envelope_domain
 from nta_milter.message.mime import Part, parse
 from nta_milter.message.model import Message, Recipient
@@ -73,11 +73,13 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
     """
     policy = snapshot.settings.policy
     part = parse(message.headers, message.body, part_limit=policy.part_limit, depth_limit=policy.depth_limit)
+    listener = snapshot.listener(client.side)
+    rules = _fitting(message, client, listener, snapshot)
     judged: dict[bool, Sensitivity] = {}
     addressees = []
     for recipient in message.recipients:
         internal = is_internal(recipient, snapshot)
-        rule = match(snapshot.settings.rules, message.sender, recipient.address)
+        rule = match(rules, message.sender, recipient.address)
         sensitivity = NOT_SENSITIVE
         if rule is None or rule.sensitive != "no":
             if internal not in judged:
@@ -91,9 +93,18 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
     if not any(addressee.sensitivity.value for addressee in addressees):
         return Inspection(message, part, tuple(addressees), (), "", ciphertext=False)
     senders = addresses(message.headers, "From")
-    listener = snapshot.listener(client.side)
     fault = clients.fault(client, listener, snapshot.settings.internal, senders)
     return Inspection(message, part, tuple(addressees), senders, fault, _is_ciphertext(message, snapshot))
+
+
+def _fitting(
+    message: Message, client: Client, listener: ListenerSettings | None, snapshot: Snapshot
+) -> tuple[RuleSettings, ...]:
+    """The rules, without those that exempt a sender whom this client is not: anybody can write MAIL FROM."""
+    internal = snapshot.settings.internal
+    if not clients.fault(client, listener, internal, (message.sender.lower(),)):
+        return snapshot.settings.rules
+    return tuple(rule for rule in snapshot.settings.rules if rule.sensitive != "no" or rule.sender == "*")
 
 
 def _is_ciphertext(message: Message, snapshot: Snapshot) -> bool:

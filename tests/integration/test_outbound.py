@@ -66,6 +66,15 @@ def test_an_exempted_sender_passes_and_is_audited(alone):
     assert "newsletter" in alone.audit
 
 
+def test_an_exempted_sender_is_whom_the_login_names(alone):
+    fields = fields_to("jan@citizen.test")
+    with alone.mta(login="doctor@care.test") as mta:
+        actions = mta.send("news@care.test", ["jan@citizen.test"], fields, SECRET)
+    assert actions.reply.startswith("550 5.7.1 ")
+    with alone.mta(address="127.0.0.1") as mta:
+        assert mta.send("news@care.test", ["jan@citizen.test"], fields, SECRET).untouched
+
+
 def test_a_rule_makes_mail_sensitive_and_may_keep_the_subject(alone):
     fields = fields_to("board@hospital.test", "Agenda")
     actions = send(alone, "board@hospital.test", fields, b"Tot dan.\r\n")
