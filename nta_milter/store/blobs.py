@@ -139,7 +139,8 @@ class FileBlobs:
             os.fsync(file.fileno())
 
     def _make(self, folder: Path) -> None:
-        folder.mkdir(mode=0o2770, exist_ok=True)
+        # The group comes from the folder above; to ask for its bit is refused under RestrictSUIDSGID.
+        folder.mkdir(mode=0o770, exist_ok=True)
         _sync(self.folder)
 
 

@@ -89,6 +89,14 @@ class Outgoing:
             if link is not None:
                 _add_link(connection, link, new.created_at)
 
+    def remember(self, new: NewMessage) -> None:
+        """Remember mail that is delivered without us and is not stored: a report about it can be written.
+
+        It has no blobs, and its rows go as those of any message whose content is gone.
+        """
+        with self._database.transaction() as connection:
+            _store(connection, new, MessageState.SHREDDED, DeliveryState.SENT)
+
     def add_link(self, link: NewLink, at: datetime) -> None:
         """One more link for a delivery; earlier ones stay good."""
         with self._database.transaction() as connection:
@@ -178,7 +186,12 @@ def unfinished(message_id: Any) -> ColumnElement[bool]:
     )
 
 
-def _store(connection: Connection, new: NewMessage, state: MessageState) -> None:
+def _store(
+    connection: Connection,
+    new: NewMessage,
+    state: MessageState,
+    deliveries_are: DeliveryState = DeliveryState.PREPARED,
+) -> None:
     connection.execute(
         insert(messages).values(
             id=new.id,
@@ -192,12 +205,14 @@ def _store(connection: Connection, new: NewMessage, state: MessageState) -> None
             created_at=new.created_at,
             expires_at=new.expires_at,
             worker_wrap=new.worker_wrap,
+            shredded_at=new.created_at if state is MessageState.SHREDDED else None,
             reply_to=new.reply_to,
         )
     )
-    connection.execute(
-        insert(blobs), [{"id": name, "message_id": new.id, "size": size} for name, size in new.blobs]
-    )
+    if new.blobs:
+        connection.execute(
+            insert(blobs), [{"id": name, "message_id": new.id, "size": size} for name, size in new.blobs]
+        )
     connection.execute(
         insert(deliveries),
         [
@@ -210,7 +225,7 @@ def _store(connection: Connection, new: NewMessage, state: MessageState) -> None
                 "route": delivery.route,
                 "next_hop": delivery.next_hop,
                 "reasons": json.dumps(delivery.reasons),
-                "state": DeliveryState.PREPARED.value,
+                "state": deliveries_are.value,
                 "created_at": new.created_at,
                 "downloads": 0,
             }

@@ -115,10 +115,10 @@ class SealedReader:
         return joined[start : start + stop - offset]
 
     def pieces(self, offset: int = 0, length: int | None = None, step: int = 16 * CHUNK) -> Iterator[bytes]:
-        """The content in order, ``step`` bytes at a time."""
+        """The content in order, ``step`` bytes at a time, which is fastest as a multiple of CHUNK."""
         stop = self.size if length is None else min(self.size, offset + length)
         while offset < stop:
-            piece = self.read(offset, min(step - offset % CHUNK, stop - offset))
+            piece = self.read(offset, min(step - offset % step, stop - offset))
             offset += len(piece)
             yield piece
 
