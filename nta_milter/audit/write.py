@@ -37,7 +37,8 @@ class FileTarget:
     def __init__(self, file: Path) -> None:
         self.file = file
         try:
-            self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            # milter, portal and worker are other users of one group, and each may be the first
+            self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
         except OSError as error:
             raise TemporaryError(f"cannot be opened: {error.strerror}", where=str(file)) from error
 

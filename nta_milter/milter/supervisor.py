@@ -18,6 +18,7 @@ from pathlib import Path
 import milter
 
 from nta_milter.config.load import load
+from nta_milter.config.notify import READY, RELOADING, STOPPING, notify
 from nta_milter.errors import ConfigurationError, NtaMilterError
 from nta_milter.milter import log as log_lines
 from nta_milter.milter.worker import NAME, RELOAD, serve
@@ -52,12 +53,15 @@ class Supervisor:
         for number in range(settings.milter.workers):
             self._start_worker(number)
         log.info("-: event=started socket=%s workers=%d", settings.milter.socket, settings.milter.workers)
+        notify(READY)
         while True:
             received = signal.sigwait(SIGNALS)
             if received == signal.SIGCHLD:
                 self._replace_dead()
             elif received == signal.SIGHUP:
+                notify(RELOADING)
                 self._reload()
+                notify(READY)
             else:
                 return self._stop()
 
@@ -134,6 +138,7 @@ class Supervisor:
                 socket.create_connection((host or "localhost", int(port)), timeout=1).close()
 
     def _stop(self) -> int:
+        notify(STOPPING)
         for process in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)

@@ -16,6 +16,7 @@ import uvicorn
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import open_writer
 from nta_milter.config.model import Settings
+from nta_milter.config.notify import READY, STOPPING, notify
 from nta_milter.errors import ConfigurationError
 from nta_milter.portal.app import application
 from nta_milter.portal.language import choose
@@ -54,7 +55,7 @@ def serve(settings: Settings) -> int:
     unnamed = choose((), "", settings.notification.language)("message.unnamed")
     try:
         portal = Portal(settings, store, private_keys("portal", settings), Reading(store, unnamed), record)
-        server = uvicorn.Server(_configuration(portal))
+        server = _Server(_configuration(portal))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _ended)
         server.run(sockets=[listener])
@@ -63,6 +64,20 @@ def serve(settings: Settings) -> int:
         store.close()
         listener.close()
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells systemd when it answers, and when it ends."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        notify(READY)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests end."""
+        notify(STOPPING)
+        await super().shutdown(sockets)
 
 
 def _ended(number: int, frame: object) -> None:

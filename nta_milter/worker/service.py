@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from nta_milter.audit.chain import Signer
 from nta_milter.audit.write import open_writer
 from nta_milter.config.model import Settings
+from nta_milter.config.notify import READY, STOPPING, notify
 from nta_milter.config.secrets import secret
 from nta_milter.errors import NtaMilterError
 from nta_milter.store.store import open_store, private_keys
@@ -94,7 +95,9 @@ class Worker:
         with ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receive") as threads:
             server = await serve(self._listener, Handler(self._answers.receive, threads), self._hostname)
             log.info("event=started socket=%s", self._settings.worker.socket)
+            notify(READY)
             await stop.wait()
+            notify(STOPPING)
             server.close()
 
     def _hand_over(self) -> None:
