@@ -2,6 +2,7 @@
 
 Everything is one Postfix of the laboratory with three more listeners. What they take is put on hold and
 deleted after each measurement, so that delivery costs nothing. The milters are reached by unix sockets.
+smtp-source cannot log in, so the listeners say that it is the doctor, whose key then signs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tests.bench.measure import Case, Comparison, Sample
 from tests.laboratory import INSIDE, Laboratory, LaboratoryError
+from tests.laboratory.certificates import openssl
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.11"
@@ -36,7 +38,7 @@ _LISTENER = """
 {address}:{port} inet n - y - 100 smtpd
   -o syslog_name=postfix/bench
   -o smtpd_milters={milter}
-  -o milter_macro_defaults=nta_side=outbound
+  -o milter_macro_defaults=nta_side=outbound,auth_authen=doctor
   -o receive_override_options=no_address_mappings
   -o mynetworks=127.0.0.0/8
   -o smtpd_client_restrictions=
@@ -83,9 +85,13 @@ def _check(laboratory: Laboratory, kind: str, file: Path) -> None:
     care = laboratory.postfix["care"]
     (queued,) = laboratory.queue()
     content = care.command("postcat", "-bh", "-q", queued["queue_id"])
-    encrypted = "application/pkcs7-mime" in content and WORDS[kind] not in content
-    if encrypted != (kind == "scenario 1"):
-        raise LaboratoryError(f"{kind}: encrypted is {encrypted}\n{laboratory.milter_log()}")
+    secured = "application/pkcs7-mime" in content and WORDS[kind] not in content
+    if secured:
+        to = laboratory.certificates.gateway("hospital.test")
+        arguments = ("-decrypt", "-recip", to.certificate, "-inkey", to.key)
+        secured = b"multipart/signed" in openssl("cms", *arguments, stdin=content.encode())
+    if secured != (kind == "scenario 1"):
+        raise LaboratoryError(f"{kind}: signed and encrypted is {secured}\n{laboratory.milter_log()}")
     care.command("postsuper", "-d", "ALL", "hold")
 
 
