@@ -145,9 +145,11 @@ class Service:
     def _inspect(self, job: Job) -> None:
         message = job.submission.message
         job.inspection = inspect(message, job.submission.client, job.snapshot)
-        if job.inspection.domains:
+        known = job.snapshot.compliance.at_hand(job.inspection.domains, job.at)
+        if known is None or (known and job.snapshot.certificates.asks):
             self._step(self._waiting, job, self._look_up)
         else:
+            job.reports = known
             self._finish(job)
 
     def _look_up(self, job: Job) -> None:
@@ -169,8 +171,7 @@ class Service:
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
         if job.inspection.sensitive or made.exempted:
-            for record in _records(job, made):
-                self._audit.write(record)
+            self._audit.write(*_records(job, made))
         job.log(logging.INFO, "outgoing", route=_routes(made), reasons=made.combined.text)
         self._end(job, outcome)
 

@@ -152,6 +152,18 @@ def test_what_comes_after_the_deadline_is_unknown(dns):
     assert {code for report in reports.values() for code in codes(report.reasons)} == {"deadline"}
 
 
+def test_what_is_at_hand_costs_no_look_up_and_is_given_only_as_a_whole(lookup):
+    asked = ("hospital.test", "citizen.test")
+    assert lookup.at_hand(asked, AT) is None
+    lookup.report("hospital.test", AT)
+    assert lookup.at_hand(asked, AT) is None
+    told = lookup.reports(asked, AT, 20)
+    before = lookup.counters()["domains"].misses
+    assert lookup.at_hand(asked, AT) == told
+    assert lookup.at_hand((), AT) == {}
+    assert lookup.counters()["domains"].misses == before
+
+
 def test_warming_makes_the_report_ready(lookup):
     lookup.warm("Care.test")
     lookup.warm("care.test")
