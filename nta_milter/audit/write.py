@@ -38,19 +38,25 @@ class FileTarget:
         self.file = file
         try:
             # milter, portal and worker are other users of one group, and each may be the first
-            self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            self._descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
         except OSError as error:
             raise TemporaryError(f"cannot be opened: {error.strerror}", where=str(file)) from error
 
     def append(self, batch: Sequence[AuditRecord]) -> None:
         """Write the lines and sync."""
-        view = memoryview(b"".join(record.line() for record in batch))
+        lines = b"".join(record.line() for record in batch)
         try:
+            view = memoryview(b"\n" + lines if self._is_torn() else lines)
             while view:
                 view = view[os.write(self._descriptor, view) :]
             os.fdatasync(self._descriptor)
         except OSError as error:
             raise TemporaryError(f"cannot be written: {error.strerror}", where=str(self.file)) from error
+
+    def _is_torn(self) -> bool:
+        """Whether the last line has no end: a full disk cut it off, here or in another process."""
+        size = os.fstat(self._descriptor).st_size
+        return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def close(self) -> None:
         """Close the file."""

@@ -132,3 +132,17 @@ def test_hostile_addresses_stay_one_line(tmp_path):
     )
     line = hostile.line()
     assert line.count(b"\n") == 1
+
+
+def test_a_line_that_a_full_disk_cut_off_does_not_take_the_next_one_along(tmp_path):
+    file = tmp_path / "audit.jsonl"
+    writer = AuditWriter(file)
+    writer.write(record(1))
+    whole = file.stat().st_size
+    os.truncate(file, whole - 10)
+    writer.write(record(2))
+    writer.write(record(3))
+    writer.close()
+    torn, *rest = file.read_text().splitlines()
+    assert len(torn) == whole - 10
+    assert [json.loads(line)["queue_id"] for line in rest] == ["Q2", "Q3"]
