@@ -13,11 +13,13 @@ import signal
 import socket
 import sys
 import time
+from operator import attrgetter
 from pathlib import Path
 
 import milter
 
 from nta_milter.config.load import load
+from nta_milter.config.model import Settings
 from nta_milter.config.notify import READY, RELOADING, STOPPING, notify
 from nta_milter.errors import ConfigurationError, NtaMilterError
 from nta_milter.milter import log as log_lines
@@ -35,6 +37,17 @@ STOP_PATIENCE = 320
 SIGNALS = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
+FIXED = ("milter.socket", "milter.workers", "milter.threads", "milter.lookup_threads", "milter.timeout")
+FIXED_TABLES = ("audit", "log")
+"""What a process takes from the settings when it starts, and keeps."""
+
+
+def needs_restart(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The keys and tables that differ and that a reload does not change."""
+    keys = [key for key in FIXED if attrgetter(key)(old) != attrgetter(key)(new)]
+    return (*keys, *(name for name in FIXED_TABLES if getattr(old, name) != getattr(new, name)))
+
+
 class Supervisor:
     """The worker processes of one socket."""
 
@@ -42,6 +55,7 @@ class Supervisor:
         self._configuration = configuration
         self._workers: dict[int, tuple[int, int]] = {}
         self._snapshot = without_store(build(load(configuration).settings))
+        self._started = self._snapshot.settings
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 0 when every worker ended well."""
@@ -116,6 +130,9 @@ class Supervisor:
         except NtaMilterError as error:
             log.error("-: event=reload-refused error=%s", error.diagnostics())
             return
+        waiting = needs_restart(self._started, self._snapshot.settings)
+        if waiting:
+            log.warning("-: event=reload-incomplete restart-needed-for=%s", ",".join(waiting))
         for _, control in self._workers.values():
             with contextlib.suppress(BrokenPipeError):
                 os.write(control, RELOAD)

@@ -62,6 +62,9 @@ def _obey(service: Service, prover: _Prover, configuration: Path | None, control
             service.snapshot = build(load(configuration).settings, service.snapshot)
         except NtaMilterError as error:
             log.error("-: event=reload-refused error=%s", error.diagnostics())
+        except Exception:
+            # This thread must live: without it no reload and no end of the parent would be noticed.
+            log.exception("-: event=reload-refused")
         else:
             log.info("-: event=reloaded")
             prover.now()

@@ -156,3 +156,20 @@ def test_a_field_that_grows_too_long_is_refused_with_its_queue_id(alone):
     actions = send(alone, ["colleague@care.test"], fields, b"hoi")
     assert actions.reply.startswith("554 5.6.0 a header field of more than "), actions
     alone.wait_for("4XYZ: event=refused error=a header field")
+
+
+# The process.
+
+
+def test_a_reload_says_what_it_does_not_change(alone):
+    good = alone.configuration.read_text()
+    try:
+        alone.configuration.write_text(good.replace("workers = 1", "workers = 2\nthreads = 3"))
+        alone.reload()
+        alone.wait_for("event=reload-incomplete restart-needed-for=milter.workers,milter.threads")
+        alone.wait_for("event=reloaded")
+    finally:
+        alone.configuration.write_text(good)
+        alone.reload()
+        alone.wait_for("event=reloaded", times=2)
+    assert alone.log.count("event=reload-incomplete") == 1
