@@ -47,6 +47,8 @@ class Event(Enum):
     SHREDDED = "shredded"
 
     # Receiving
+    PEER_JUDGED = "peer-judged"
+    """What was found of the host and the domain that a mail comes from."""
     OPENED = "opened"
     NOT_OPENED = "not-opened"
     VERIFIED = "verified"

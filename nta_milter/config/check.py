@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from zoneinfo import ZoneInfo
 
+from nta_milter.config.libraries import CHECKS, missing
 from nta_milter.config.model import Settings
 from nta_milter.config.source import Place
 
@@ -44,6 +45,7 @@ def impossible(settings: Settings) -> Iterator[Problem]:
         _rules,
         _bindings,
         _nta_header,
+        _peer,
         _portal,
         _store,
         _notification,
@@ -186,6 +188,16 @@ def _nta_header(settings: Settings) -> Iterator[Problem]:
             ("nta_header", "value" if header.name else "name"),
             "must be given: a header field needs name and value",
         )
+
+
+def _peer(settings: Settings) -> Iterator[Problem]:
+    peer = settings.peer
+    for check in CHECKS:
+        absent = missing(check)
+        if getattr(peer, check) == "enforce" and absent:
+            yield ("peer", check), f"needs {' and '.join(map(str, absent))}; install it or write mark or off"
+    if peer.header != "off" and not settings.nta_header.name:
+        yield ("peer", "header"), "needs to know which one: give nta_header.name and nta_header.value"
 
 
 def _portal(settings: Settings) -> Iterator[Problem]:

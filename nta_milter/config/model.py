@@ -346,8 +346,8 @@ class PeerSettings:
         "a signature over the mail as it arrives is good (RFC 6376; needs dkimpy)", default="mark"
     )
     dmarc: Literal["enforce", "mark", "off"] = key(
-        "the domain in From is the one that SPF or DKIM has proven (RFC 7489; needs pyspf and dkimpy; without "
-        "publicsuffix2 a sub-domain does not stand for its organisation)",
+        "the domain in From is the one that SPF or DKIM has proven (RFC 7489; needs pyspf and dkimpy; "
+        "without publicsuffix2 a sub-domain does not stand for its organisation)",
         default="mark",
     )
     record: Literal["enforce", "mark", "off"] = key(
@@ -387,4 +387,8 @@ class Settings:
     log: LogSettings = table(LogSettings, "log lines")
     secrets: SecretSettings = table(SecretSettings, "files with secrets")
     nta_header: NtaHeaderSettings = table(NtaHeaderSettings, "the mark on mail between compliant parties")
-    peer: PeerSettings = table(PeerSettings, "what is asked of mail at the ntamx listener")
+    peer: PeerSettings = table(
+        PeerSettings,
+        "what is asked of mail that comes in at the ntamx listener: enforce refuses what does not pass, mark "
+        "tells the result in Authentication-Results, off does not look",
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from nta_milter.inbound.harvest import harvest
 from nta_milter.inbound.mark import NOT_OPENED, result, verdict
+from nta_milter.inbound.result import RESULT_HEADER, Result, field_value
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Message
 from nta_milter.policy.marks import with_thread_mark
@@ -18,7 +20,6 @@ from nta_milter.smime.harvest import Offer
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.open import Opened, open_message
 
-RESULT_HEADER = "Authentication-Results"
 RING_LIMIT = 10
 """Most different sets of keys that one message is tried with, since each try is a private-key operation."""
 
@@ -38,33 +39,36 @@ class Received:
     offer: Offer | None = None
 
 
-def receive(message: Message, snapshot: Snapshot, at: datetime) -> Received:
+def receive(message: Message, snapshot: Snapshot, at: datetime, results: Sequence[Result] = ()) -> Received:
     """Open a message for its envelope recipients; whatever fails, the mail goes on with its body untouched.
 
     A key opens only for recipients it is bound to, and one body serves all recipients of a transaction: so
-    it is opened only when every recipient could have opened it.
+    it is opened only when every recipient could have opened it. ``results`` are those about its sender, told
+    in the same header field.
     """
     own_id = snapshot.authserv_id
     clean = without_reserved(message.headers, own_id, snapshot.reserved)
     opened = _open_for_all(message, clean, snapshot, at)
     if opened.error is not None:
-        return _unopened(clean, own_id, f"{type(opened.error).__name__}: {opened.error}")
+        return _unopened(clean, own_id, results, f"{type(opened.error).__name__}: {opened.error}")
     if opened.entity is None:
+        if results:
+            return Received(Outcome(headers=_marked(clean, own_id, "", results)), "")
         return Received(UNTOUCHED if clean is message.headers else Outcome(headers=clean), "")
     mark = result(opened)
     verified = any(verdict(layer) == "pass" for layer in opened.signatures)
     offer = harvest(opened, clean, snapshot, at)
     if not opened.encrypted:
-        headers = clean.add(RESULT_HEADER, f"{own_id}; {mark}")
+        headers = _marked(clean, own_id, mark, results)
         return Received(Outcome(headers=headers), mark, verified=verified, offer=offer)
     fault = _hop_fault(snapshot)
     if fault:
-        return _unopened(clean, own_id, f"next hop: {fault}")
+        return _unopened(clean, own_id, results, f"next hop: {fault}")
     headers = Headers((*opened.headers, *opened.entity.headers)).without(("MIME-Version",))
     headers = headers.add("MIME-Version", "1.0")
     headers = with_thread_mark(headers, snapshot.settings.internal.domains[0])
     outcome = Outcome(
-        headers=headers.add(RESULT_HEADER, f"{own_id}; {mark}").add(ROUTE_HEADER, INSIDE),
+        headers=_marked(headers, own_id, mark, results).add(ROUTE_HEADER, INSIDE),
         body=opened.entity.body,
         sender=snapshot.bounce_address,
         sender_arguments="RET=HDRS",
@@ -95,9 +99,15 @@ def _open_for_all(message: Message, clean: Headers, snapshot: Snapshot, at: date
     return opened
 
 
-def _unopened(clean: Headers, own_id: str, cause: str) -> Received:
-    headers = clean.add(RESULT_HEADER, f"{own_id}; {NOT_OPENED}")
+def _unopened(clean: Headers, own_id: str, results: Sequence[Result], cause: str) -> Received:
+    headers = _marked(clean, own_id, NOT_OPENED, results)
     return Received(Outcome(headers=headers), NOT_OPENED, causes=(cause,))
+
+
+def _marked(headers: Headers, own_id: str, mark: str, results: Sequence[Result]) -> Headers:
+    """The fields with one more that tells every result."""
+    told = ([mark] if mark else []) + [str(each) for each in results]
+    return headers.add(RESULT_HEADER, field_value(own_id, told))
 
 
 def _hop_fault(snapshot: Snapshot) -> str:

@@ -44,6 +44,12 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]
+    def hello(self, hostname: str) -> int:
+        """Remember the name that the client gives itself; with this step Postfix tells of TLS."""
+        self.session.helo = hostname
+        return int(Milter.CONTINUE)
+
+    @Milter.noreply  # type: ignore[untyped-decorator]
     @Milter.decode("bytes")  # type: ignore[untyped-decorator]
     def envfrom(self, sender: bytes, *arguments: bytes) -> int:
         """Begin a transaction."""
@@ -93,6 +99,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 self.getsymval("{auth_authen}") or "",
                 self.getsymval("{tls_version}") or "",
                 self.getsymval("{cipher}") or "",
+                self.session.helo,
             )
             if transaction.failure is not None:
                 outcome = self.service.failed(queue_id, transaction.failure)

@@ -19,6 +19,7 @@ from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.compliance.report import ComplianceReport, Reason
 from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError, StoreUnavailable
+from nta_milter.inbound import peer
 from nta_milter.inbound.receive import receive
 from nta_milter.message.model import Recipient
 from nta_milter.message.spool import Spool
@@ -53,6 +54,8 @@ class Job:
     done: Future[Outcome] = field(default_factory=Future)
     inspection: Inspection | None = None
     reports: Mapping[str, ComplianceReport] = field(default_factory=dict)
+    checks: Mapping[str, peer.Mode] = field(default_factory=dict)
+    evidence: peer.Evidence = peer.NO_EVIDENCE
 
     def log(self, level: int, event: str, **values: str) -> None:
         """One line: the queue id first, then key=value; never message content."""
@@ -86,6 +89,8 @@ class Service:
         self.snapshot = snapshot
         self._audit = audit
         self._clock = clock
+        for check in peer.idle(snapshot.settings):
+            log.warning("-: event=check-idle missing=%s", check)
         settings = snapshot.settings.milter
         self._work = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
         self._waiting = ThreadPoolExecutor(settings.lookup_threads, thread_name_prefix="lookup")
@@ -140,7 +145,11 @@ class Service:
         elif side == "outbound":
             self._inspect(job)
         else:
-            self._receive(job)
+            job.checks = peer.wanted(job.snapshot.settings.peer, side)
+            if job.checks.keys() & peer.ASKING:
+                self._step(self._waiting, job, self._ask)
+            else:
+                self._receive(job)
 
     def _inspect(self, job: Job) -> None:
         message = job.submission.message
@@ -218,9 +227,34 @@ class Service:
             sender_arguments=deposit.sender_arguments,
         )
 
+    def _ask(self, job: Job) -> None:
+        """Learn from DNS what the checks of a mail's sender need."""
+        submission = job.submission
+        job.evidence = peer.look_up(submission.message, submission.client, job.checks, job.snapshot, job.at)
+        self._step(self._work, job, self._receive)
+
+    def _judge_peer(self, job: Job) -> peer.Peer:
+        """What was found of a mail's sender, recorded."""
+        submission = job.submission
+        judged = peer.judge(
+            submission.message, submission.client, job.checks, job.evidence, job.snapshot.settings
+        )
+        if judged.results:
+            reply = judged.reply
+            route = "pass" if reply is None else "reject" if reply.code.startswith("5") else "tempfail"
+            event = {"reject": Event.REFUSED, "tempfail": Event.DEFERRED}.get(route, Event.PEER_JUDGED)
+            reasons = tuple(Reason("peer", str(result)) for result in judged.results)
+            self._audit.write(job.record(event, route, reasons))
+        return judged
+
     def _receive(self, job: Job) -> None:
         message = job.submission.message
-        received = receive(message, job.snapshot, job.at)
+        judged = self._judge_peer(job)
+        if judged.reply is not None:
+            job.log(logging.INFO, "peer-refused", reply=judged.reply.text)
+            self._end(job, Outcome(reply=judged.reply))
+            return
+        received = receive(message, job.snapshot, job.at, judged.results)
         if received.mark:
             event = Event.VERIFIED if received.verified else Event.NOT_OPENED
             event = Event.OPENED if received.opened else event
@@ -234,6 +268,7 @@ class Service:
             logging.INFO,
             "incoming",
             mark=received.mark or "none",
+            peer="; ".join(f"{result.method}={result.value}" for result in judged.results) or "none",
             causes="; ".join(received.causes),
             **({} if offer is None else {"certificate": f"{offer.outcome.value}: {offer.reason}"}),
         )

@@ -67,6 +67,7 @@ class Session:
         self._new_spool = new_spool
         self.side = ""
         self.address = ""
+        self.helo = ""
         self.transaction: Transaction | None = None
 
     def begin(self, sender: bytes, arguments: tuple[bytes, ...]) -> Transaction:

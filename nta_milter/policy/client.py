@@ -14,13 +14,14 @@ from nta_milter.config.model import InternalSettings, ListenerSettings
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The connection as Postfix shows it: side marker, address, login name, TLS."""
+    """The connection as Postfix shows it: side marker, address, login name, TLS, name in HELO."""
 
     side: str
     address: str = ""
     login: str = ""
     tls_version: str = ""
     cipher: str = ""
+    helo: str = ""
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:

@@ -35,6 +35,7 @@ class Snapshot:
     keys: KeyRing
     trust: Trust
     certificates: CertificateDirectory
+    resolver: DnsResolver
     compliance: ComplianceLookup
     routing: RoutingProver
     store: Store | None
@@ -74,6 +75,7 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
         keys=_keys(settings) if with_keys else KeyRing(),
         trust=trust,
         certificates=CertificateDirectory.load(smime.certificates, _personal(settings, trust)),
+        resolver=previous.resolver if previous and kept else DnsResolver.from_settings(settings.dns),
         compliance=previous.compliance
         if previous and kept
         else ComplianceLookup.from_settings(settings.dns, threads=settings.milter.lookup_threads),

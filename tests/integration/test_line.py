@@ -335,7 +335,8 @@ def test_invariant_5_a_key_opens_only_for_whom_it_is_bound(alone, recipients):
     fields, body = enveloped(alone)
     actions = receive(alone, recipients, fields, body)
     assert actions.body is None
-    assert results(actions, fields) == [b" nta.mx.care.test; smime=neutral (not opened)"]
+    (result,) = results(actions, fields)
+    assert result.startswith(b" nta.mx.care.test; smime=neutral (not opened);")
 
 
 def test_invariant_8_every_failure_to_open_looks_the_same(alone):
@@ -376,8 +377,11 @@ def test_invariant_6_ordinary_mail_arrives_untouched(alone):
 
 
 def test_postfix_waits_for_an_answer_at_end_of_message_alone(alone):
-    no_replies_to = {"connect": 0x1000, "mail": 0x4000, "rcpt": 0x8000, "header": 0x80, "body": 0x80000}
-    not_sent = {"helo": 0x2, "unknown": 0x100, "data": 0x200, "end of header": 0x40}
+    no_replies_to = {
+        **{"connect": 0x1000, "helo": 0x2000, "mail": 0x4000, "rcpt": 0x8000},
+        **{"header": 0x80, "body": 0x80000},
+    }
+    not_sent = {"unknown": 0x100, "data": 0x200, "end of header": 0x40}
     with doctor(alone) as mta:
         agreed = [name for name, step in (no_replies_to | not_sent).items() if mta.steps & step]
     assert agreed == [*no_replies_to, *not_sent]

@@ -50,8 +50,16 @@ class Mta:
     """One connection to a milter on a unix socket."""
 
     def __init__(
-        self, path: Path, *, side: str = "outbound", address: str = "127.0.0.1", login: str = ""
+        self,
+        path: Path,
+        *,
+        side: str = "outbound",
+        address: str = "127.0.0.1",
+        login: str = "",
+        helo: str | bytes = "client.test",
+        tls: tuple[str, str] = ("", ""),
     ) -> None:
+        """``tls`` is the version and the cipher, as OpenSSL names them; empty without TLS."""
         self.login = login
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(60)
@@ -61,9 +69,11 @@ class Mta:
         _, options = self._read()
         self.steps = struct.unpack("!III", options[:12])[2]
         self._macros(b"C", {"{nta_side}": side} if side else {})
+        family = b"6" if ":" in address else b"4"
         self._step(
-            b"C", b"client.test\0" + b"4" + struct.pack("!H", 12345) + address.encode() + b"\0", 0x1000
+            b"C", b"client.test\0" + family + struct.pack("!H", 12345) + address.encode() + b"\0", 0x1000
         )
+        self._hello(helo.encode() if isinstance(helo, str) else helo, tls)
 
     def __enter__(self) -> Mta:
         return self
@@ -100,6 +110,16 @@ class Mta:
         while answer == b"p":
             answer, _ = self._read()
         return answer
+
+    def _hello(self, name: bytes, tls: tuple[str, str]) -> None:
+        """HELO, and once more after STARTTLS, which Postfix then tells in macros."""
+        if self.steps & 0x2:
+            return
+        self._macros(b"H", {})
+        self._step(b"H", name + b"\0", 0x2000)
+        if tls[0]:
+            self._macros(b"H", {"{tls_version}": tls[0], "{cipher}": tls[1]})
+            self._step(b"H", name + b"\0", 0x2000)
 
     def send(
         self,
