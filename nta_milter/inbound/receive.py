@@ -9,7 +9,7 @@ from datetime import datetime
 from nta_milter.inbound.harvest import harvest
 from nta_milter.inbound.mark import NOT_OPENED, result, verdict
 from nta_milter.inbound.result import RESULT_HEADER, Result, field_value
-from nta_milter.message.headers import Headers
+from nta_milter.message.headers import VALUE_LIMIT, Headers
 from nta_milter.message.model import Message
 from nta_milter.policy.marks import with_thread_mark
 from nta_milter.policy.outcome import UNTOUCHED, Outcome
@@ -61,7 +61,7 @@ def receive(message: Message, snapshot: Snapshot, at: datetime, results: Sequenc
     if not opened.encrypted:
         headers = _marked(clean, own_id, mark, results)
         return Received(Outcome(headers=headers), mark, verified=verified, offer=offer)
-    fault = _hop_fault(snapshot)
+    fault = _hop_fault(snapshot) or _too_long(opened)
     if fault:
         return _unopened(clean, own_id, results, f"next hop: {fault}")
     headers = Headers((*opened.headers, *opened.entity.headers)).without(("MIME-Version",))
@@ -108,6 +108,16 @@ def _marked(headers: Headers, own_id: str, mark: str, results: Sequence[Result])
     """The fields with one more that tells every result."""
     told = ([mark] if mark else []) + [str(each) for each in results]
     return headers.add(RESULT_HEADER, field_value(own_id, told))
+
+
+def _too_long(opened: Opened) -> str:
+    """Why a field from inside cannot stand outside: libmilter would refuse it, and the mail be lost."""
+    entity = opened.entity.headers if opened.entity is not None else ()
+    for field in (*opened.headers, *entity):
+        # what is not ASCII may be encoded, which makes it up to four times as long
+        if len(field.raw) * (1 if field.raw.isascii() else 4) > VALUE_LIMIT:
+            return f"takes no header field of more than {VALUE_LIMIT} octets"
+    return ""
 
 
 def _hop_fault(snapshot: Snapshot) -> str:

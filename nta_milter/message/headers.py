@@ -15,6 +15,9 @@ HEADER_LIMIT = 1_048_576
 FIELD_LIMIT = 5_000
 """Most header fields that one entity may have."""
 
+VALUE_LIMIT = 65_000
+"""Longest value of a field that a milter can set, in octets: with its name it is one packet of 65,535."""
+
 # A field with its folds (RFC 5322 section 2.2), a bare LF accepted; blanks before the colon are obsolete
 # syntax (section 4.5). What a mailbox file puts first is no field.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")

@@ -8,16 +8,13 @@ from email.header import Header
 from typing import Protocol
 
 from nta_milter.errors import LimitExceeded
-from nta_milter.message.headers import HeaderField, Headers
+from nta_milter.message.headers import VALUE_LIMIT, HeaderField, Headers
 from nta_milter.message.model import Buffer
 from nta_milter.policy.outcome import Outcome
 
 BODY_CHUNK = 65_535
 """Largest chunk of one SMFIR_REPLBODY packet that every libmilter takes, in bytes."""
 
-
-VALUE_LIMIT = 65_000
-"""Longest value of a header field, in octets: with its name it is one packet of libmilter, of 65,535."""
 
 REPLY_LIMIT = 450
 """Longest text of a reply, in octets: a reply line has 512 with its code and status (RFC 5321 4.5.3.1.5), and

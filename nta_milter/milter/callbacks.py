@@ -111,7 +111,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         except NtaMilterError as error:
             outcome = self.service.failed(queue_id, error)
         except Exception:  # noqa: BLE001 - the edge to libmilter: whatever it is, the mail waits
-            outcome = self.service.crashed()
+            outcome = self.service.crashed(queue_id)
         finally:
             self.session.discard()
         return self._answer(outcome.reply)

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 UNMARKED = Reply.temporary("this listener has no side marker for nta-milter (milter_macro_defaults)", "4.3.5")
 STOPPING = Reply.temporary("nta-milter is stopping", "4.3.2")
+BUSY = Reply.temporary("the message cannot be handled now, try again later", "4.3.0")
 INTERNAL_ERROR = Reply.temporary("internal error, the message is kept by its sender", "4.3.0")
 
 
@@ -293,9 +294,9 @@ class Service:
         self._work.submit(log.warning, "%s: event=refused error=%s", queue_id, error)
         return Outcome(reply=_reply(error))
 
-    def crashed(self) -> Outcome:
+    def crashed(self, queue_id: str) -> Outcome:
         """The answer to a fault of our own, seen in a callback; logged on a thread of ours."""
-        self._work.submit(log.error, "-: event=internal-error", exc_info=sys.exc_info())
+        self._work.submit(log.error, "%s: event=internal-error", queue_id, exc_info=sys.exc_info())
         return Outcome(reply=INTERNAL_ERROR)
 
     def close(self) -> None:
@@ -342,9 +343,9 @@ def _routes(made: Plan) -> str:
 
 
 def _reply(error: NtaMilterError) -> Reply:
-    """What cannot change is 5xx, what time may cure is 4xx."""
+    """What cannot change is 5xx, what time may cure is 4xx; which file or server fails is for the log alone."""
     if isinstance(error, MessageError):
         return Reply.permanent(error.message, "5.6.0")
-    if isinstance(error, PermanentError) and not isinstance(error, CertificateError):
-        return Reply.permanent(str(error))
-    return Reply.temporary(str(error))
+    if isinstance(error, CertificateError):
+        return Reply.temporary(str(error))
+    return Reply.permanent(str(error)) if isinstance(error, PermanentError) else BUSY

@@ -1,10 +1,13 @@
 """What somebody tries on purpose or by bad luck, through the real milter process: nothing leaves in clear."""
 
 import base64
+import resource
+from pathlib import Path
 
 import pytest
 
 from tests.laboratory.alone import Alone
+from tests.laboratory.certificates import openssl
 
 BSN = "Het BSN van de patiënt is 123456782.".encode()
 FROM = (b"From", b" doctor@care.test")
@@ -158,7 +161,34 @@ def test_a_field_that_grows_too_long_is_refused_with_its_queue_id(alone):
     alone.wait_for("4XYZ: event=refused error=a header field")
 
 
+def test_invariant_8_what_libmilter_does_not_take_stays_unopened(alone):
+    doctor = alone.certificates.person("doctor@care.test", "Dokter de Wit")
+    content = b"Content-Type: text/plain; x=" + b"y" * 70_000 + b"\r\n\r\nhoi"
+    mail = openssl("cms", "-encrypt", "-aes256", doctor.certificate, stdin=content)
+    head, _, tail = mail.replace(b"\r\n", b"\n").partition(b"\n\n")
+    described = [tuple(line.split(b":", 1)) for line in head.split(b"\n")]
+    fields = [(b"From", b" nurse@hospital.test"), (b"To", b" doctor@care.test"), *described]
+    client = {"side": "ntamx", "login": "", "sender": "nurse@hospital.test"}
+    actions = send(alone, ["doctor@care.test"], fields, tail.replace(b"\n", b"\r\n"), **client)
+    assert actions.verdict == "a", actions
+    assert actions.body is None
+    assert any(b"smime=neutral (not opened)" in value for _, value in actions.added)
+
+
 # The process.
+
+
+def test_a_full_disk_is_told_to_the_log_and_not_to_strangers(alone):
+    (worker,) = Path(f"/proc/{alone.pid}/task/{alone.pid}/children").read_text().split()
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(int(worker), resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))
+    try:
+        client = {"side": "inbound", "login": "", "sender": "jan@citizen.test"}
+        actions = send(alone, ["doctor@care.test"], TEXT, b"hoi\r\n" * 400_000, **client)
+    finally:
+        resource.prlimit(int(worker), resource.RLIMIT_FSIZE, unlimited)
+    assert actions.reply == "451 4.3.0 the message cannot be handled now, try again later", actions
+    alone.wait_for(f"4XYZ: event=refused error={alone.directory}/milter/spool: cannot be written")
 
 
 def test_a_reload_says_what_it_does_not_change(alone):
