@@ -343,7 +343,7 @@ def _routes(made: Plan) -> str:
 
 
 def _reply(error: NtaMilterError) -> Reply:
-    """What cannot change is 5xx, what time may cure is 4xx; which file or server fails is for the log alone."""
+    """What cannot change is 5xx, what time may cure 4xx; which file or server fails is for the log alone."""
     if isinstance(error, MessageError):
         return Reply.permanent(error.message, "5.6.0")
     if isinstance(error, CertificateError):
