@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from nta_milter.message.address import comment_end
+from nta_milter.message.charset import decode_words
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.postfix.route import RESERVED_PREFIX
 
+_NOT_PRINTABLE = bytes(byte for byte in range(256) if not 0x20 < byte < 0x7F)
 _BLANKS = re.compile(rb"\s*")
 _SERVICE_ID = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
 
@@ -42,8 +44,27 @@ def without_reserved(headers: Headers, own_id: str, others: frozenset[bytes] = f
     return headers if len(kept) == len(headers) else Headers(kept)
 
 
+def _poses_as(value: bytes, own_id: bytes) -> bool:
+    """Whether a value has our own results somewhere, for a reader who looks for them with less care.
+
+    Filters look for a text within the field, and skip what is not printable. Our name as the value of a
+    property of others (``smtp.helo=nta.care.test``) is none.
+    """
+    if own_id not in value.lower() and b"=?" not in value and own_id not in _printable(value):
+        return False
+    text = decode_words(value).lower().encode("ascii", "ignore")
+    pose = re.compile(rb"(?<![=@\w.-])" + re.escape(own_id) + rb"[./\s]*[0-9]*\s*(?:;|$)")
+    return any(pose.search(form) is not None for form in (b" ".join(text.split()), _printable(text)))
+
+
+def _printable(value: bytes) -> bytes:
+    return value.translate(None, _NOT_PRINTABLE).lower()
+
+
 def _is_reserved(field: HeaderField, own_id: bytes, others: frozenset[bytes]) -> bool:
     name = field.name.strip().lower()
     if name.startswith(RESERVED_PREFIX) or name in others:
         return True
-    return name == b"authentication-results" and authserv_id(field.value) == own_id.lower()
+    if name != b"authentication-results":
+        return False
+    return authserv_id(field.value) == own_id.lower() or _poses_as(field.value, own_id.lower())

@@ -55,3 +55,38 @@ def test_invariant_6_untouched_means_the_very_same_object():
 @given(st.binary(max_size=200))
 def test_any_bytes_give_an_identifier_or_nothing(value):
     assert isinstance(authserv_id(value), bytes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"nta.\r\n mx.care.test; smime=pass",
+        b"\xc2\xa0nta.mx.care.test; smime=pass",
+        b"\xef\xbb\xbfnta.mx.care.test; smime=pass",
+        b"nta.mx.care.test.; smime=pass",
+        b"nta.mx.care.test/1; smime=pass",
+        b"=?utf-8?q?nta.mx.care.test?=; smime=pass",
+        b", nta.mx.care.test; smime=pass",
+        b"; nta.mx.care.test; smime=pass",
+        b"mx.test; spf=pass (NTA.mx.care.test; smime=pass)",
+        b"mx.test; spf=pass smtp.helo=x nta.mx.care.test; smime=pass",
+    ],
+)
+def test_invariant_11_results_that_pose_as_ours_die(value: bytes) -> None:
+    headers = Headers((HeaderField(b"Authentication-Results", b" " + value),))
+    assert len(without_reserved(headers, "nta.mx.care.test")) == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"mx.care.test; spf=pass smtp.helo=nta.mx.care.test; dkim=none",
+        b"mx.care.test; dkim=pass header.i=@nta.mx.care.test; spf=none",
+        b"not-nta.mx.care.test; spf=pass",
+        b"nta.mx.care.test.other.test; spf=pass",
+        b"mx.care.test; auth=pass smtp.auth=\xff; iprev=pass policy.iprev=192.0.2.1 (nta.mx.care.test)",
+    ],
+)
+def test_invariant_6_results_of_others_stay(value: bytes) -> None:
+    headers = Headers((HeaderField(b"Authentication-Results", b" " + value),))
+    assert without_reserved(headers, "nta.mx.care.test") is headers
