@@ -34,6 +34,10 @@ _RECOGNISED = ("From", "To", "Cc", "Subject")
 _SUPPLIED = ("Message-ID", "Date")
 
 
+OPENED = "opened"
+"""The route of mail that was opened on arrival and is delivered inside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """What one recipient gets, and how.
@@ -104,6 +108,36 @@ class Outbox:
         notification = self._composer.notification(_delivery(new), token, at)
         sender = bounce_address(delivery_id, self._settings)
         return Deposit(delivery_id, notification, sender, "RET=HDRS")
+
+    def opened(self, message: Message, at: datetime) -> str:
+        """An envelope sender for mail that was opened on arrival.
+
+        A report about it would quote what was encrypted; so it comes to us, and its sender gets one without
+        content.
+
+        Raises:
+            StoreUnavailable: nothing was stored.
+        """
+        deliveries = tuple(
+            NewDelivery(new_id(), "", recipient.address, OPENED, recipient.arguments)
+            for recipient in message.recipients
+        )
+        self._store.outgoing.remember(
+            NewMessage(
+                id=new_id(),
+                digest="",
+                sender=message.sender,
+                author=_author(message),
+                language=self._settings.notification.language,
+                created_at=at,
+                expires_at=at,
+                worker_wrap=None,
+                blobs=(),
+                deliveries=deliveries,
+                arguments=message.sender_arguments,
+            )
+        )
+        return bounce_address(deliveries[0].id, self._settings)
 
     def _stored(
         self,

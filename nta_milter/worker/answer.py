@@ -10,12 +10,15 @@ from nta_milter.audit.events import Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.errors import MessageError, TemporaryError
 from nta_milter.message.headers import Headers
-from nta_milter.store.rows import Commit, Form
+from nta_milter.outbox.queue import OPENED
+from nta_milter.store.rows import Commit, Delivery, Form
 from nta_milter.store.store import Store
-from nta_milter.worker.bounce import SIZE_LIMIT, read_bounce
+from nta_milter.worker.bounce import SIZE_LIMIT, Bounce, read_bounce, read_bounces
 from nta_milter.worker.record import record_of
 
 ONCE_A_DAY = timedelta(days=1)
+MOST_RECIPIENTS = 1_000
+"""Recipients of one message that a report is looked up for."""
 
 _ABOUT_DELIVERY = (Form.COPY, Form.NOTIFICATION, Form.REMINDER, None)
 
@@ -70,11 +73,23 @@ class Answers:
             return
         delivery, form = found
         log.info("event=bounce id=%s action=%s status=%s", identifier, bounce.action, bounce.status)
-        if bounce.action != "failed" or form not in _ABOUT_DELIVERY:
-            return
+        if delivery.route == OPENED:
+            self._refused_inside(delivery, read_bounces(content))
+        elif bounce.action == "failed" and form in _ABOUT_DELIVERY:
+            self._undeliverable(delivery, bounce.status)
+
+    def _refused_inside(self, first: Delivery, bounces: tuple[Bounce, ...]) -> None:
+        """One report of Postfix may be about several recipients of mail that was opened on arrival."""
+        siblings = self._store.handover.list_deliveries(message_id=first.message_id, limit=MOST_RECIPIENTS)
+        for bounce in bounces:
+            for delivery in siblings:
+                if bounce.action == "failed" and bounce.recipient == delivery.recipient.lower():
+                    self._undeliverable(delivery, bounce.status)
+
+    def _undeliverable(self, delivery: Delivery, status: str) -> None:
         at = self._clock()
-        if self._store.handover.undeliverable(delivery.id, bounce.status, "", at):
-            self._audit.write(record_of(Event.UNDELIVERABLE, delivery, at, {"status": bounce.status}))
+        if self._store.handover.undeliverable(delivery.id, status, "", at):
+            self._audit.write(record_of(Event.UNDELIVERABLE, delivery, at, {"status": status}))
             self._wake()
 
     def _answer(self, delivery_id: str, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """A milter behind ours, which may still refuse what ours has let pass, or take its time.
 
 Run inside as ``python -m tests.laboratory.later FOLDER SOCKET``. What it does at the end of a message stands
-in ``FOLDER/order``: ``accept``, ``reject``, ``tempfail``, ``discard``, or ``wait``, until the order is another.
+in ``FOLDER/order``: ``accept``, ``reject``, ``tempfail``, ``discard``, or ``wait`` until it is another.
 Only mail of our own users is its business: what the worker hands in passes.
 """
 

@@ -166,6 +166,9 @@ class Mta:
                 case b"h":
                     name, value, _ = data.split(b"\0", 2)
                     actions.added.append((name, value))
+                case b"i":  # at a place of its own, which does not matter here
+                    name, value, _ = data[4:].split(b"\0", 2)
+                    actions.added.append((name, value))
                 case b"m":
                     name, value, _ = data[4:].split(b"\0", 2)
                     actions.changed.append((name, struct.unpack("!I", data[:4])[0], value))

@@ -9,7 +9,7 @@ from tests.laboratory.browser import BrowserError
 from tests.laboratory.certificates import OpensslError
 from tests.laboratory.laboratory import Laboratory, LaboratoryError
 from tests.laboratory.namespace import NamespaceError
-from tests.laboratory.scenarios import apart, download, line
+from tests.laboratory.scenarios import apart, download, failures, line
 from tests.laboratory.scenarios.proof import (
     BROKEN,
     CLINIC,
@@ -35,8 +35,10 @@ SCENARIOS = (
     Scenario("4", "not sensitive", line.untouched),
     Scenario("5", f"sensitive to {BROKEN}, whose DNSSEC is broken", line.to_a_broken_domain),
     Scenario("6", "one message to nurse, jan, piet, colleague, and one in Bcc", apart.mixed),
+    Scenario("6b", "a later milter refuses, the client resets, the worker is away", failures.queued_or_not),
     Scenario("7", "milter stopped, table emptied, message requeued", line.every_failure_defers),
     Scenario("8", "sendmail(1), alias, .forward, always_bcc", line.no_way_around),
+    Scenario("9", "refused by the peer, by the citizen, by our own mailbox", failures.reports_are_silent),
 )
 
 

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nta_milter.worker.bounce import Bounce, read_bounce
+from nta_milter.worker.bounce import Bounce, read_bounce, read_bounces
 
+NURSE = "nurse@hospital.test"
 REPORT = b"""From: MAILER-DAEMON@hospital.test (Mail Delivery System)\r
 To: nta-bounce+1@care.test\r
 Auto-Submitted: auto-replied\r
@@ -36,14 +37,17 @@ def report(action: bytes = b"failed", status: bytes = b"5.1.1", more: bytes = b"
 @pytest.mark.parametrize(
     ("content", "bounce"),
     [
-        (report(), Bounce("failed", "5.1.1")),
-        (report(b"Delayed", b"4.4.1"), Bounce("delayed", "4.4.1")),
-        (report(b"relayed", b"2.0.0 (comment)"), Bounce("relayed", "2.0.0")),
+        (report(), Bounce("failed", "5.1.1", NURSE)),
+        (report(b"Delayed", b"4.4.1"), Bounce("delayed", "4.4.1", NURSE)),
+        (report(b"relayed", b"2.0.0 (comment)"), Bounce("relayed", "2.0.0", NURSE)),
         (
             report(b"delivered", b"2.0.0", b"\r\nAction: failed\r\nStatus: 5.2.2\r\n"),
             Bounce("failed", "5.2.2"),
         ),
-        (report().replace(b"message/delivery", b"message/global-delivery"), Bounce("failed", "5.1.1")),
+        (
+            report().replace(b"message/delivery", b"message/global-delivery"),
+            Bounce("failed", "5.1.1", NURSE),
+        ),
         (report(b"exploded"), None),
         (report(status=b"5.1.1000"), None),
         (report(status=b"9.1.1"), None),
@@ -54,6 +58,12 @@ def report(action: bytes = b"failed", status: bytes = b"5.1.1", more: bytes = b"
 )
 def test_what_a_report_says(content, bounce):
     assert read_bounce(content) == bounce
+
+
+def test_each_recipient_of_a_report_is_read():
+    more = b"\r\nFinal-Recipient: RFC822;Aide@Hospital.test\r\nAction: delayed\r\nStatus: 4.2.2\r\n"
+    found = (Bounce("failed", "5.1.1", NURSE), Bounce("delayed", "4.2.2", "aide@hospital.test"))
+    assert read_bounces(report(more=more)) == found
 
 
 def test_more_parts_than_a_report_has_are_no_report():
