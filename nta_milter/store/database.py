@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -28,7 +29,10 @@ _PRAGMAS = (
 
 
 class Database:
-    """Transactions on one database; safe for many threads. Open it after a fork, never before."""
+    """Transactions on one database; safe for many threads. Open it after a fork, never before.
+
+    ``url`` may hold a password; ``name`` is what may be shown.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -36,7 +40,8 @@ class Database:
             backend = parsed.get_backend_name()
             if backend not in ("sqlite", "postgresql"):
                 raise ConfigurationError(f"{backend} is neither sqlite nor postgresql", where="store.url")
-            self.engine = _sqlite(url) if backend == "sqlite" else _postgresql(url)
+            self._file = Path(parsed.database or "") if backend == "sqlite" else None
+            self.engine = _postgresql(parsed) if self._file is None else _sqlite(self._file)
         except ArgumentError as error:
             raise ConfigurationError(
                 "is not a database URL such as sqlite:////path", where="store.url"
@@ -45,7 +50,8 @@ class Database:
             raise ConfigurationError(
                 f"its driver is not installed: {error.name}", where="store.url"
             ) from error
-        self.is_sqlite = backend == "sqlite"
+        self.is_sqlite = self._file is not None
+        self.url = url
         self.name = parsed.render_as_string(hide_password=True)
 
     @contextmanager
@@ -77,20 +83,27 @@ class Database:
             reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
             raise StoreUnavailable(reason, where=self.name) from error
 
-    def share_with_group(self) -> None:
-        """Let the file's group write it: milter, portal and worker are different users (mode 0660).
+    def exists(self) -> bool:
+        """Whether SQLite's file is there; True for a server."""
+        return self._file is None or self._file.exists()
 
-        The write-ahead log takes over the mode.
+    def create(self) -> None:
+        """Make SQLite's file where it is missing, for its group to write: milter, portal and worker are
+        different users. The write-ahead log takes over owner and mode.
 
         Raises:
-            StoreUnavailable: the file is not ours.
+            StoreUnavailable: it cannot be made.
         """
-        file = self.engine.url.database
-        if self.is_sqlite and file:
-            try:
-                Path(file).chmod(0o660)
-            except OSError as error:
-                raise StoreUnavailable(f"cannot be shared: {error.strerror}", where=self.name) from error
+        if self._file is None:
+            return
+        try:
+            descriptor = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise StoreUnavailable(f"cannot be made: {error.strerror}", where=self.name) from error
+        os.fchmod(descriptor, 0o660)
+        os.close(descriptor)
 
     def checkpoint(self) -> None:
         """Fold SQLite's write-ahead log in and cut it off: it still holds the pages of before.
@@ -118,14 +131,16 @@ def _with_options(connection: Connection, options: dict[str, Any]) -> Connection
     return connection.execution_options(**options) if options else connection
 
 
-def _sqlite(url: str) -> Engine:
+def _sqlite(file: Path) -> Engine:
+    # mode=rw: a service that is started too early must not make an empty file of its own user
+    address = f"{file.absolute().as_uri()}?mode=rw"
     engine = create_engine(
-        url,
+        "sqlite://",
+        creator=lambda: sqlite3.connect(address, uri=True, check_same_thread=False),
         future=True,
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=64,
-        connect_args={"check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -143,5 +158,7 @@ def _sqlite(url: str) -> Engine:
     return engine
 
 
-def _postgresql(url: str) -> Engine:
+def _postgresql(url: URL) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg2")  # newer SQLAlchemy would take another one
     return create_engine(url, future=True, pool_pre_ping=True, pool_size=8, max_overflow=64)

@@ -40,13 +40,7 @@ def migrate(database: Database, steps: Mapping[int, Step] = STEPS, wanted: int =
         ConfigurationError: the database has a newer version than this program knows.
         StoreUnavailable: the database cannot be written.
     """
-    found = _migrate(database, steps, wanted)
-    if found == 0:
-        database.share_with_group()
-    return found
-
-
-def _migrate(database: Database, steps: Mapping[int, Step], wanted: int) -> int:
+    database.create()
     with database.transaction() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -68,6 +62,8 @@ def _migrate(database: Database, steps: Mapping[int, Step], wanted: int) -> int:
 
 def require(database: Database) -> None:
     """Raise ConfigurationError unless the database has exactly the schema of this program."""
+    if not database.exists():
+        raise ConfigurationError("is not there: run nta-milter store init", where=database.name)
     found = version(database)
     if found != VERSION:
         raise ConfigurationError(

@@ -3,12 +3,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from sqlalchemy import text
 
 from nta_milter.store.blobs import FileBlobs
 from nta_milter.store.database import Database
 from nta_milter.store.keys import PrivateKeys, PublicKeys, Token, new_id, new_message_key
 from nta_milter.store.migrations import migrate
 from nta_milter.store.rows import Attempt, NewDelivery, NewLink, NewMessage
+from nta_milter.store.schema import metadata, schema_version
 from nta_milter.store.store import Store
 from tests.laboratory import postgresql
 
@@ -25,6 +27,7 @@ def server():
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
+    """The URL of a new and empty database."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/store.sqlite"
     else:
@@ -33,12 +36,29 @@ def url(request, tmp_path):
             yield found
 
 
-@pytest.fixture
-def database(url):
-    opened = Database(url)
-    migrate(opened)
-    yield opened
-    opened.close()
+@pytest.fixture(scope="session")
+def _postgresql(server):
+    with postgresql.database(server, "nta_shared") as url:
+        opened = Database(url)
+        migrate(opened)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    """An empty database with its tables."""
+    if request.param == "sqlite":
+        opened = Database(f"sqlite:///{tmp_path}/store.sqlite")
+        migrate(opened)
+        yield opened
+        opened.close()
+    else:
+        opened = request.getfixturevalue("_postgresql")
+        names = ", ".join(table.name for table in metadata.sorted_tables if table is not schema_version)
+        with opened.transaction() as connection:
+            connection.execute(text(f"TRUNCATE {names}"))
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,245 @@
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Column, Integer, inspect, select, text
+
+from nta_milter.errors import ConfigurationError, StoreUnavailable
+from nta_milter.store import migrations
+from nta_milter.store.database import Database
+from nta_milter.store.migrations import migrate
+from nta_milter.store.schema import VERSION, factors, metadata, rates, schema_version
+from tests.unit.store.conftest import AT
+
+
+@pytest.fixture
+def empty(url):
+    opened = Database(url)
+    opened.create()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "is not a database URL"),
+        ("mysql://care.test/x", "neither sqlite nor postgresql"),
+        ("", "is not a database URL"),
+        ("postgresql+nothing://x/y", "is not a database URL"),
+    ],
+)
+def test_a_wrong_url_is_named(url, words):
+    with pytest.raises(ConfigurationError, match=words):
+        Database(url)
+
+
+def test_a_database_that_cannot_be_reached_is_unavailable_and_shows_no_password(tmp_path):
+    for url in (
+        f"sqlite:///{tmp_path}/nowhere/store.sqlite",
+        f"postgresql://nta:canary@/nta?host={tmp_path}",
+    ):
+        database = Database(url)
+        with pytest.raises(StoreUnavailable) as raised, database.transaction():
+            pass
+        assert "canary" not in str(raised.value)
+        with pytest.raises(StoreUnavailable), database.reading():
+            pass
+        database.close()
+
+
+def test_what_raises_inside_a_transaction_undoes_it(database):
+    def fail():
+        with database.transaction() as connection:
+            connection.execute(rates.insert().values(bucket="x", began_at=AT, count=1))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with database.reading() as connection:
+        assert connection.execute(select(rates.c.bucket)).all() == []
+
+
+def test_moments_come_back_exactly(database):
+    at = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
+    with database.transaction() as connection:
+        connection.execute(rates.insert().values(bucket="x", began_at=at, count=1))
+        assert connection.execute(select(rates.c.began_at)).scalar() == at
+
+
+def test_a_reader_does_not_wait_for_a_writer(database):
+    with database.transaction() as writer:
+        writer.execute(rates.insert().values(bucket="x", began_at=AT, count=1))
+        with database.reading() as reader:
+            assert reader.execute(select(rates.c.bucket)).all() == []
+
+
+def test_many_writers_of_sqlite_wait_for_each_other(database):
+    def write(number):
+        for each in range(10):
+            with database.transaction() as connection:
+                bucket = f"{number}-{each}"
+                connection.execute(rates.insert().values(bucket=bucket, began_at=AT, count=1))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as connection:
+        assert len(connection.execute(select(rates.c.bucket)).all()) == 80
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/store.sqlite")
+    with pytest.raises(ConfigurationError, match="run nta-milter store init"):
+        migrations.require(database)
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        migrations.version(database)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Migration
+
+
+def tables(database):
+    with database.reading() as connection:
+        found = inspect(connection)
+        return {
+            name: sorted(column["name"] for column in found.get_columns(name))
+            for name in found.get_table_names()
+        }
+
+
+def test_an_empty_database_gets_every_table_and_the_version(empty):
+    assert migrations.version(empty) == 0
+    with pytest.raises(ConfigurationError, match="run nta-milter migrate"):
+        migrations.require(empty)
+    assert migrate(empty) == 0
+    assert migrations.version(empty) == VERSION
+    assert tables(empty) == {
+        table.name: sorted(column.name for column in table.columns) for table in metadata.sorted_tables
+    }
+    migrations.require(empty)
+    assert migrate(empty) == VERSION
+
+
+def test_steps_run_in_order_from_the_version_found(empty):
+    migrate(empty)
+    done = []
+    steps = {number: (lambda _, number=number: done.append(number)) for number in (2, 3, 4)}
+    assert migrate(empty, steps, VERSION + 2) == VERSION
+    assert done == [2, 3]
+    assert migrate(empty, steps, VERSION + 3) == VERSION + 2
+    assert done == [2, 3, 4]
+    assert migrations.version(empty) == VERSION + 3
+
+
+def test_a_step_that_fails_undoes_all_of_them(empty):
+    migrate(empty)
+
+    def add(connection):
+        connection.execute(text("ALTER TABLE rates ADD COLUMN more INTEGER"))
+
+    def fail(connection):
+        connection.execute(text("SELECT * FROM nowhere"))
+
+    with pytest.raises(StoreUnavailable):
+        migrate(empty, {2: add, 3: fail}, 3)
+    assert migrations.version(empty) == 1
+    assert "more" not in tables(empty)["rates"]
+    migrate(empty, {2: add}, 2)
+    assert "more" in tables(empty)["rates"]
+
+
+def test_a_database_that_is_newer_is_refused_and_stays_as_it_is(empty):
+    migrate(empty)
+    with empty.transaction() as connection:
+        connection.execute(schema_version.update().values(version=VERSION + 1))
+    with pytest.raises(ConfigurationError, match="it is too old"):
+        migrate(empty)
+    with pytest.raises(ConfigurationError):
+        migrations.require(empty)
+
+
+def test_processes_that_migrate_at_once_do_it_once(empty, url):
+    steps = []
+
+    def step(_):
+        steps.append(1)
+        time.sleep(0.05)
+
+    def run():
+        opened = Database(url)
+        migrate(opened, {2: step}, 2)
+        opened.close()
+
+    migrate(empty)
+    threads = [threading.Thread(target=run) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert steps == [1]
+
+
+def test_sqlites_file_is_shared_with_the_group_alone(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/store.sqlite")
+    migrate(database)
+    with database.transaction() as connection:
+        connection.execute(rates.insert().values(bucket="x", began_at=AT, count=1))
+        for name in ("store.sqlite", "store.sqlite-wal", "store.sqlite-shm"):
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o660
+    database.close()
+
+
+def test_every_table_of_the_schema_has_a_primary_key():
+    for table in metadata.sorted_tables:
+        if table is not schema_version:
+            assert list(table.primary_key.columns)
+    assert isinstance(factors.c.address, Column)
+    assert isinstance(schema_version.c.version.type, Integer)
+
+
+# Crash
+
+
+def _write_until_killed(url, ready):
+    database = Database(url)
+    number = 0
+    while True:
+        with database.transaction() as connection:
+            for part in ("a", "b"):
+                connection.execute(rates.insert().values(bucket=f"{number}{part}", began_at=AT, count=number))
+        number += 1
+        ready.value = number
+
+
+@pytest.mark.chaos
+def test_a_writer_that_is_killed_leaves_whole_transactions(database, tmp_path):
+    url = database.url
+    context = multiprocessing.get_context("spawn")
+    for _ in range(3):
+        confirmed = context.Value("i", 0)
+        writer = context.Process(target=_write_until_killed, args=(url, confirmed))
+        with database.transaction() as connection:
+            connection.execute(rates.delete())
+        writer.start()
+        while confirmed.value < 20:
+            time.sleep(0.005)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        end = datetime.now(UTC) + timedelta(seconds=10)
+        while True:
+            with database.reading() as connection:
+                buckets = set(connection.execute(select(rates.c.bucket)).scalars())
+            if len(buckets) % 2 == 0 or datetime.now(UTC) > end:
+                break
+        numbers = {int(bucket[:-1]) for bucket in buckets}
+        assert buckets == {f"{number}{part}" for number in numbers for part in "ab"}
+        assert len(numbers) >= confirmed.value
