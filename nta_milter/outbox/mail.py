@@ -24,10 +24,7 @@ def plain(text: str) -> str:
 def text_part(text: str, subtype: str = "plain") -> bytes:
     """A text in UTF-8 as quoted-printable (RFC 2045 section 6.7); one LF ends a line of the text."""
     lines = text.encode("utf-8", "replace").rstrip(b"\n").split(b"\n")
-    encoded = b"\r\n".join(
-        binascii.b2a_qp(line, istext=False).replace(b"=\n", b"=\r\n").replace(b"\n", b"\r\n")
-        for line in lines
-    )
+    encoded = b"\r\n".join(binascii.b2a_qp(line, istext=False).replace(b"\n", b"\r\n") for line in lines)
     fields = (
         f'Content-Type: text/{subtype}; charset="utf-8"',
         "Content-Transfer-Encoding: quoted-printable",
