@@ -10,7 +10,7 @@ from nta_milter.errors import LimitExceeded
 from nta_milter.message.buffer import Buffer
 from nta_milter.message.headers import Headers, split
 from nta_milter.message.parameters import ABSENT, Structured, structured
-from nta_milter.message.transfer import IDENTITY, decode, decoded_size
+from nta_milter.message.transfer import IDENTITY, decode, decoded_size, size_limit
 
 MESSAGE_TYPES = frozenset(("message/rfc822", "message/global", "message/news"))
 """Types whose content is a message of its own (RFC 2046 section 5.2.1, RFC 6532 section 3.7)."""
@@ -128,7 +128,20 @@ def attachment_size(part: Part, body: Buffer) -> int:
 
     An attachment is what has a name or says so, what is no text, and all of an attached message.
     """
-    total = 0
+    return sum(decoded_size(item.raw(body), item.encoding) for item in _attachments(part))
+
+
+def attachments_over(part: Part, body: Buffer, limit: int) -> int:
+    """What ``attachment_size`` counts where that is more than ``limit``, else 0.
+
+    The content is looked at only where the size as transferred does not answer.
+    """
+    most = sum(size_limit(item.stop - item.start, item.encoding) for item in _attachments(part))
+    size = attachment_size(part, body) if most > limit else 0
+    return size if size > limit else 0
+
+
+def _attachments(part: Part) -> Iterator[Part]:
     waiting = [(part, False)]
     while waiting:
         item, attached = waiting.pop()
@@ -136,8 +149,7 @@ def attachment_size(part: Part, body: Buffer) -> int:
         if item.children:
             waiting.extend((child, attached) for child in item.children)
         elif attached or is_attachment(item):
-            total += decoded_size(item.raw(body), item.encoding)
-    return total
+            yield item
 
 
 def is_attachment(part: Part) -> bool:

@@ -87,6 +87,11 @@ def decoded_size(data: Buffer, encoding: str) -> int:
     return len(data)
 
 
+def size_limit(length: int, encoding: str) -> int:
+    """What ``decoded_size`` of so many bytes is at most."""
+    return length * 3 // 4 if encoding == "base64" else length
+
+
 def _length_without(data: Buffer, dropped: bytes) -> int:
     return sum(
         len(bytes(data[start : start + _WINDOW]).translate(None, dropped))

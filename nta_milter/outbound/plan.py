@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nta_milter.compliance.report import ComplianceReport
 from nta_milter.message.address import addresses
-from nta_milter.message.mime import attachment_size, wire_size
+from nta_milter.message.mime import attachments_over, wire_size
 from nta_milter.message.model import Message
 from nta_milter.outbound.inspect import Addressee, Inspection
 from nta_milter.policy.client import Client, may_sign_as_person
@@ -125,10 +125,8 @@ def _over_limit(
 ) -> str:
     """Which limit the message exceeds on its way to this recipient, in words; empty when none."""
     limit = snapshot.settings.policy.attachment_limit
-    if len(inspection.message.body) > limit:
-        size = attachment_size(inspection.part, inspection.message.body)
-        if size > limit:
-            return f"attachments of {size} bytes are more than {limit}"
+    if size := attachments_over(inspection.part, inspection.message.body, limit):
+        return f"attachments of {size} bytes are more than {limit}"
     on_the_wire = wire_size(len(inspection.message.body), enveloped=True)
     for most, whose in (
         (addressee.rule.size_limit if addressee.rule else 0, "the recipient's domain takes"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nta_milter.errors import LimitExceeded
 from nta_milter.message.headers import Headers, split
-from nta_milter.message.mime import MISS_LIMIT, Part, attachment_size, parse, wire_size
+from nta_milter.message.mime import MISS_LIMIT, Part, attachment_size, attachments_over, parse, wire_size
 from nta_milter.message.model import Buffer
 
 
@@ -180,7 +180,14 @@ def test_attachment_size_is_counted_in_decoded_bytes() -> None:
             b"Content-Type: message/rfc822\r\n\r\n" + multipart(b"c", b"\r\n1234567", attachment),
         )
     )
-    assert attachment_size(part, body) == 10_000 + 5 + 7 + 10_000
+    total = 10_000 + 5 + 7 + 10_000
+    assert attachment_size(part, body) == total
+    assert [attachments_over(part, body, limit) for limit in (0, total - 1, total, total + 1)] == [
+        total,
+        total,
+        0,
+        0,
+    ]
 
 
 def test_wire_size_of_an_enveloped_message() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nta_milter.message.transfer import decode, decode_base64, decode_base64_pieces, decoded_size
+from nta_milter.message.transfer import decode, decode_base64, decode_base64_pieces, decoded_size, size_limit
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,8 @@ def test_what_was_encoded_comes_back_and_its_size_is_known(data: bytes) -> None:
     quoted = quopri.encodestring(data).replace(b"\n", b"\r\n")
     assert len(data) <= decoded_size(quoted, "quoted-printable") + data.count(b"\n") * 2
     assert decoded_size(data, "binary") == len(data)
+    for text, encoding in ((encoded, "base64"), (data, "base64"), (quoted, "quoted-printable"), (data, "")):
+        assert decoded_size(text, encoding) <= size_limit(len(text), encoding)
 
 
 def test_the_slow_decoder_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
