@@ -62,8 +62,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         """Remember a recipient and let its domain be looked up meanwhile."""
         transaction = self.session.transaction
         if transaction is not None:
-            transaction.add_recipient(recipient, arguments)
-            self.service.expect(self.session.side, transaction.recipients[-1])
+            self.service.expect(self.session.side, transaction.add_recipient(recipient, arguments))
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]

@@ -29,15 +29,17 @@ class Transaction:
     spool: Spool
     sender: str = ""
     sender_arguments: tuple[str, ...] = ()
-    recipients: list[Recipient] = field(default_factory=list)
+    recipients: dict[str, Recipient] = field(default_factory=dict)
     fields: list[HeaderField] = field(default_factory=list)
     header_bytes: int = 0
     failure: NtaMilterError | None = None
     """A fault in a callback that cannot answer: told at end of message."""
 
-    def add_recipient(self, address: bytes, arguments: tuple[bytes, ...]) -> None:
-        """Take RCPT TO: the address in brackets and its ESMTP arguments."""
-        self.recipients.append(Recipient(envelope_address(address), _texts(arguments)))
+    def add_recipient(self, address: bytes, arguments: tuple[bytes, ...]) -> Recipient:
+        """Take RCPT TO: the address in brackets and its ESMTP arguments; said twice, it gets one mail."""
+        recipient = Recipient(envelope_address(address), _texts(arguments))
+        self.recipients.setdefault(recipient.address, recipient)
+        return self.recipients[recipient.address]
 
     def add_header(self, name: bytes, value: bytes) -> None:
         """Take one header field; libmilter gives folds as bare LF and keeps the leading blank."""
@@ -54,7 +56,7 @@ class Transaction:
         return Message(
             self.sender,
             self.sender_arguments,
-            tuple(self.recipients),
+            tuple(self.recipients.values()),
             Headers(tuple(self.fields)),
             self.spool.close_for_reading(),
         )

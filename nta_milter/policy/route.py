@@ -214,7 +214,9 @@ def combine(decisions: Sequence[Decision], *, one_copy: bool, outbox: bool) -> C
     if len(routes) == 1:
         route = routes.pop()
         pins = {decision.pinned for decision in decisions}
-        alike = len(pins) == 1 and (one_copy or route not in (Route.SMIME, Route.PORTAL))
+        # A notification holds one recipient's link, whoever else stands in To.
+        own = {Route.SMIME: not one_copy, Route.PORTAL: len(decisions) > 1}
+        alike = len(pins) == 1 and not own.get(route, False)
         if route in IN_PLACE and alike:
             return Combined(route, reasons, pinned=pins == {True})
     elif routes <= {Route.REJECT, Route.TEMPFAIL}:

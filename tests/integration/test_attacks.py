@@ -175,6 +175,39 @@ def test_invariant_8_what_libmilter_does_not_take_stays_unopened(alone):
     assert any(b"smime=neutral (not opened)" in value for _, value in actions.added)
 
 
+# Recipients who get copies of their own.
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
+    code = folder / "code"
+    code.write_text("appelboom-4821-fiets\n")
+    code.chmod(0o600)
+    with Alone(folder / "alone", 15332, download=True) as running:
+        for name in ("jan", "piet"):
+            running.command("recipients", "add", f"{name}@citizen.test", "--code-file", str(code))
+        yield running
+
+
+def test_two_portal_recipients_of_one_domain_get_copies_of_their_own(stored):
+    fields = [FROM, (b"To", b" jan@citizen.test, piet@citizen.test"), *TEXT[2:]]
+    actions = send(stored, ["jan@citizen.test", "piet@citizen.test"], fields, BSN)
+    assert actions.verdict == "a", actions
+    assert actions.removed == [b"<jan@citizen.test>", b"<piet@citizen.test>"]
+    (commit,) = actions.recipients
+    assert commit.startswith(b"<commit+")
+    assert BSN not in actions.body
+    stored.wait_for("event=outgoing route=portal,portal")
+
+
+def test_a_recipient_who_is_named_twice_gets_one_mail(stored):
+    actions = send(stored, ["jan@citizen.test", "jan@citizen.test"], TEXT, BSN)
+    assert actions.verdict == "a", actions
+    assert dict(actions.headers(TEXT))[b"To"] == b" jan@citizen.test"
+    assert BSN not in actions.body
+
+
 # The process.
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from tests.laboratory.certificates import Certificates
 from tests.laboratory.dns import Dns, Zone
 from tests.laboratory.mta import Mta
-from tests.laboratory.names import milter_settings, zones
+from tests.laboratory.names import milter_settings, secure_download, zones
 from tests.laboratory.postfix import SHIPPED
 
 START_LIMIT = 30.0
@@ -22,15 +22,24 @@ STOP_LIMIT = 30.0
 
 class Alone:
     """``nta-milter run`` on a socket in ``directory``; ``more_zones`` are served besides the laboratory's;
-    ``changes`` replaces tables of its settings."""
+    ``download`` gives it a store and a portal's address; ``changes`` replaces tables of its settings."""
 
-    def __init__(self, directory: Path, port: int, more_zones: Iterable[Zone] = (), **changes: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        more_zones: Iterable[Zone] = (),
+        *,
+        download: bool = False,
+        **changes: Any,
+    ) -> None:
         self.directory = directory
         self.certificates = Certificates(directory / "certificates")
         self.dns = Dns(directory / "dns", [*zones(self.certificates), *more_zones], port=port)
         self.socket = directory / "milter.sock"
         self.postfix = directory / "postfix"
-        self._changes = changes
+        self._download = download
+        self._changes = {**(secure_download(directory / "milter") if download else {}), **changes}
         self._process: subprocess.Popen[bytes] | None = None
         self.configuration = directory / "milter" / "nta-milter.toml"
 
@@ -111,6 +120,17 @@ class Alone:
         """A connection as Postfix would make it."""
         return Mta(self.socket, **client)
 
+    def command(self, *arguments: str) -> None:
+        """Run an nta-milter command with its configuration; raises CalledProcessError when it fails."""
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "nta_milter.cli.main"),
+                *(*arguments, "--config", str(self.configuration)),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
     def _write(self) -> None:
         folder = self.directory / "milter"
         self.postfix.mkdir(parents=True)
@@ -142,3 +162,5 @@ class Alone:
         }
         milter_settings(folder, self.certificates, {**paths, **self._changes})
         (folder / "keys-password").chmod(0o600)
+        if self._download:
+            self.command("store", "init", "--secrets", str(folder / "secrets"))

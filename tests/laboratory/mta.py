@@ -26,10 +26,13 @@ class Actions:
     changed: list[tuple[bytes, int, bytes]] = field(default_factory=list)
     body: bytes | None = None
     sender: bytes | None = None
+    removed: list[bytes] = field(default_factory=list)
+    recipients: list[bytes] = field(default_factory=list)
 
     @property
     def untouched(self) -> bool:
-        return not self.added and not self.changed and self.body is None and self.sender is None
+        edits = (self.added, self.changed, self.removed, self.recipients)
+        return not any(edits) and self.body is None and self.sender is None
 
     def headers(self, before: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The fields after the edits, as Postfix would have them."""
@@ -176,6 +179,10 @@ class Mta:
                     actions.body = (actions.body or b"") + data
                 case b"e":
                     actions.sender = data.rstrip(b"\0").replace(b"\0", b" ")
+                case b"-":
+                    actions.removed.append(data.rstrip(b"\0"))
+                case b"+" | b"2":
+                    actions.recipients.append(data.rstrip(b"\0").replace(b"\0", b" "))
                 case b"y":
                     actions.verdict, actions.reply = "y", data.rstrip(b"\0").decode()
                 case _:

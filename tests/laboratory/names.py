@@ -36,6 +36,29 @@ PORTAL_URL = "http://127.0.0.1:8443"
 
 DKIM_SELECTOR = "laboratory"
 
+OPENDKIM = """
+Mode sv
+Domain care.test
+Selector {selector}
+KeyFile {inside}/opendkim/{selector}.key
+UserID opendkim
+UMask 0007
+Canonicalization relaxed/simple
+OversignHeaders From
+InternalHosts 127.0.0.1
+Nameservers 127.0.0.1
+ResolverConfiguration {inside}/opendkim/resolver.conf
+Syslog no
+LogResults yes
+{more}
+"""
+REFUSE_UNSIGNED = "On-NoSignature reject\nOn-BadSignature reject\nOn-KeyNotFound reject\nOn-DNSError tempfail"
+SASL = """pwcheck_method: auxprop
+auxprop_plugin: sasldb
+mech_list: PLAIN LOGIN
+sasldb_path: /sasl/sasldb2
+"""
+
 
 def record(ntamx: str) -> str:
     """The TXT record of the norm, as a zone-file line for the zone's own name."""
@@ -137,9 +160,8 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
     return file
 
 
-def secure_download() -> dict[str, Any]:
-    """The tables that give care.test a store, a worker and a portal."""
-    inside = INSIDE / "care" / "nta-milter"
+def secure_download(inside: Path = INSIDE / "care" / "nta-milter") -> dict[str, Any]:
+    """The tables that give care.test a store, a worker and a portal, all in the milter's folder."""
     return {
         "store": {
             "url": f"sqlite:///{inside}/store.sqlite",

@@ -143,6 +143,7 @@ REJECT, TEMPFAIL = decision(Route.REJECT), decision(Route.TEMPFAIL)
         ([SMIME, SMIME], False, Route.SMIME, True),
         ([PORTAL], True, Route.PORTAL, False),
         ([PORTAL, PORTAL], False, Route.PORTAL, True),
+        ([PORTAL, PORTAL], True, Route.PORTAL, True),
         ([DANE], True, Route.DANE, True),
         ([HOLD], True, Route.HOLD, True),
         ([REJECT, REJECT], False, Route.REJECT, False),
