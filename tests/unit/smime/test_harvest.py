@@ -17,7 +17,7 @@ from nta_milter.smime.trust import Trust
 
 from .pki import AUTHORITY, PERSON, Pki, openssl
 
-AT = datetime.now(UTC) + timedelta(minutes=1)
+AT = datetime.now(UTC) + timedelta(hours=1)
 ALICE = "Alice@care.test"
 
 

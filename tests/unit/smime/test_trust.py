@@ -14,7 +14,7 @@ from nta_milter.smime.trust import INTERMEDIATE_LIMIT, Trust
 from .persons import NOW, authority, person, trust
 from .pki import AUTHORITY, PERSON, Pki, openssl
 
-AT = datetime.now(UTC) + timedelta(minutes=1)
+AT = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
