@@ -193,8 +193,7 @@ def _nta_header(settings: Settings) -> Iterator[Problem]:
 def _peer(settings: Settings) -> Iterator[Problem]:
     peer = settings.peer
     for check in CHECKS:
-        absent = missing(check)
-        if getattr(peer, check) == "enforce" and absent:
+        if getattr(peer, check) == "enforce" and (absent := missing(check)):
             yield ("peer", check), f"needs {' and '.join(map(str, absent))}; install it or write mark or off"
     if peer.header != "off" and not settings.nta_header.name:
         yield ("peer", "header"), "needs to know which one: give nta_header.name and nta_header.value"

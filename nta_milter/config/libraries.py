@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,11 @@ CHECKS: dict[str, tuple[Library, ...]] = {"spf": (SPF,), "dkim": (DKIM,), "dmarc
 @cache
 def installed(library: Library) -> bool:
     """Whether it can be imported."""
-    return find_spec(library.module) is not None
+    try:
+        import_module(library.module)
+    except ImportError:
+        return False
+    return True
 
 
 def missing(check: str) -> tuple[Library, ...]:

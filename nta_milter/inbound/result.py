@@ -10,16 +10,19 @@ RESULT_HEADER = "Authentication-Results"
 COMMENT_LIMIT = 150
 """Longest comment, in characters; it may quote what a stranger has in his DNS."""
 
+TOKEN_LIMIT = 253
+"""Longest value of a property: a domain name's."""
+
 _UNSAFE = re.compile(r"[^ -~]|[()\\]")
 _NOT_IN_TOKEN = re.compile(r'[^!-~]|[()<>@,;:\\"/\[\]?=]')
-_NOT_IN_ADDRESS = re.compile(r'[^!-~]|[()<>,;:\\"\[\]]')
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What one method found (RFC 8601 section 2.2), free of anything that could end a token early.
 
-    ``value`` is ``pass`` and so on, ``properties`` are pairs such as ``("smtp.mailfrom", "care.test")``.
+    ``value`` is ``pass`` and so on, ``properties`` are pairs such as ``("smtp.mailfrom", "care.test")``,
+    whose values are domains or tokens.
     ``domain`` is the one that SPF or DKIM speaks of, in lower-case A-labels, for alignment.
     """
 
@@ -33,7 +36,9 @@ class Result:
         words = [f"{self.method}={self.value}"]
         if self.comment:
             words.append(f"({plain(self.comment)})")
-        words += [f"{name}={_property(value)}" for name, value in self.properties if value]
+        for name, value in self.properties:
+            token = _NOT_IN_TOKEN.sub("", value)[:TOKEN_LIMIT]
+            words += [f"{name}={token}"] if token else []
         return " ".join(words)
 
 
@@ -46,11 +51,3 @@ def plain(text: str) -> str:
 def field_value(authserv_id: str, results: Sequence[str]) -> str:
     """The value of one field with every result, one on a line."""
     return f"{authserv_id}; " + ";\r\n\t".join(results)
-
-
-def _property(value: str) -> str:
-    """A property's value: an address or domain as it is (section 2.2, pvalue), else a token."""
-    local, at, domain = value.rpartition("@")
-    text = f"{_NOT_IN_ADDRESS.sub('', local)}@{_NOT_IN_TOKEN.sub('', domain)}" if at else value
-    text = text if at else _NOT_IN_TOKEN.sub("", value)
-    return text[:COMMENT_LIMIT] or '""'
