@@ -182,7 +182,13 @@ class Service:
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
         if job.inspection.sensitive or made.exempted:
             self._audit.write(*_records(job, made))
-        job.log(logging.INFO, "outgoing", route=_routes(made), reasons=made.combined.text)
+        job.log(
+            logging.INFO,
+            "outgoing",
+            route=_routes(made),
+            sensitive=made.sensitivity or "no",
+            reasons=made.combined.text,
+        )
         self._end(job, outcome)
 
     def _carry_out(self, job: Job, made: Plan) -> Outcome:
@@ -199,9 +205,9 @@ class Service:
             case Route.PORTAL:
                 return self._deposit(job, made)
             case Route.REJECT:
-                return Outcome(reply=Reply.permanent(made.combined.text))
+                return Outcome(reply=Reply.permanent(made.explanation))
             case _:
-                return Outcome(reply=Reply.temporary(made.combined.text))
+                return Outcome(reply=Reply.temporary(made.explanation))
 
     def _apart(self, job: Job, made: Plan) -> Outcome:
         """Store the copies; they go when Postfix has told the worker that it queued the message."""
@@ -291,7 +297,7 @@ class Service:
 
     def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
         """The answer to a fault that was met while the message came in."""
-        self._work.submit(log.warning, "%s: event=refused error=%s", queue_id, error)
+        self._work.submit(log.warning, "%s: event=refused %s", queue_id, key_values({"error": str(error)}))
         return Outcome(reply=_reply(error))
 
     def crashed(self, queue_id: str) -> Outcome:

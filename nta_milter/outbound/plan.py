@@ -40,6 +40,23 @@ class Plan:
     signer: PrivateKey | None
 
     @property
+    def sensitivity(self) -> str:
+        """What makes the message sensitive; empty when nothing does. It quotes nothing of the content."""
+        found = (reason for each in self.inspection.addressees for reason in each.sensitivity.reasons)
+        return next((reason.text for reason in found), "")
+
+    @property
+    def explanation(self) -> str:
+        """For the sender: to whom the message does not go, what makes it sensitive, what is in the way."""
+        route = self.combined.route
+        named = [each.decision.recipient for each in self.destinations if each.decision.route is route]
+        named = named or [each.decision.recipient for each in self.destinations]
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        kind = f" ({self.sensitivity})" if self.sensitivity else ""
+        fate = "is not sent" if route is Route.REJECT else "waits"
+        return f"sensitive mail{kind} to {named[0]}{more} {fate}: {self.combined.text}"
+
+    @property
     def exempted(self) -> bool:
         """Whether a rule let a recipient have it without a look at the content; that is audited."""
         return any(
