@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
+import re
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
 from tests.integration.test_laboratory import digest_of_the_machine, listening, processes_in
 from tests.laboratory.laboratory import CHECKOUT
+from tests.laboratory.names import PORTAL_URL
+from tests.laboratory.scenarios.download import CODE
 
 STATE = CHECKOUT / ".quickstart"
 PATIENCE = 120
@@ -38,6 +43,22 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([STATE / name, *arguments], capture_output=True, text=True, timeout=PATIENCE)
 
 
+def page_behind(link: str) -> str:
+    """The message that a link and the code lead to, over the machine's own network."""
+    address = urlsplit(link)
+    portal = http.client.HTTPConnection(address.netloc, timeout=PATIENCE)
+    kind = {"Content-Type": "application/x-www-form-urlencoded", "Origin": PORTAL_URL}
+    portal.request("POST", address.path, urlencode({"code": CODE}), kind)
+    answer = portal.getresponse()
+    answer.read()
+    assert answer.status == 303, answer.status
+    cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    portal.request("GET", answer.headers["Location"], headers={"Cookie": cookie})
+    text = portal.getresponse().read().decode()
+    portal.close()
+    return text
+
+
 @pytest.mark.packaging
 def test_quickstart_takes_mail_and_leaves_nothing_when_killed(quickstart: subprocess.Popen[bytes]) -> None:
     before, sockets = digest_of_the_machine(), listening()
@@ -55,6 +76,13 @@ def test_quickstart_takes_mail_and_leaves_nothing_when_killed(quickstart: subpro
     explained = command("nta-milter", "explain", "--from", "doctor@care.test", "--to", "nurse@hospital.test")
     assert explained.returncode == 0, explained
     assert "nurse@hospital.test: smime" in explained.stdout
+
+    assert command("send", *letter, "--to", "jan@citizen.test").returncode == 0
+    notification = command("read", "jan@citizen.test").stdout
+    assert "diagnose" not in notification
+    link = re.search(rf"{PORTAL_URL}/m/[\w-]{{43}}", notification)
+    assert link
+    assert "De diagnose is besproken." in page_behind(link[0])
 
     second = subprocess.run([CHECKOUT / "packaging" / "quickstart", "--once"], capture_output=True, text=True)
     assert second.returncode == 2

@@ -11,11 +11,16 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from tests.laboratory import scenarios
 from tests.laboratory.certificates import OpensslError
 from tests.laboratory.laboratory import CHECKOUT, Laboratory, LaboratoryError
+from tests.laboratory.names import PORTAL_URL, STORES, USERS
 from tests.laboratory.namespace import NamespaceError
+from tests.laboratory.relay import relayed
+from tests.laboratory.scenarios.download import CODE
+from tests.laboratory.scenarios.proof import JAN
 
 STATE = CHECKOUT / ".quickstart"
 
@@ -25,7 +30,18 @@ The miniature internet runs; Ctrl-C stops it. As root, in another terminal, in {
   .quickstart/send --from doctor@care.test --to nurse@hospital.test --text 'De diagnose is besproken.'
   .quickstart/send --from doctor@care.test --to jan@citizen.test --text 'Zin in pannenkoeken?'
   .quickstart/send --from doctor@care.test --to jan@citizen.test --text 'De diagnose is besproken.'
+  .quickstart/send --from doctor@care.test --to dietician@clinic.test --text 'De diagnose is besproken.'
+  .quickstart/send --from doctor@care.test --to piet@citizen.test --text 'De diagnose is besproken.'
 
+Secure download:    jan@citizen.test has the access code {code}. The link in his mail begins with
+                    {portal}/ and opens in a browser here, or from elsewhere
+                    after: ssh -L 8443:127.0.0.1:8443 this-machine
+                    (In this laboratory the pages are http on loopback; a real portal stands behind https.)
+                    For piet@citizen.test no code is known: doctor@care.test gets a mail that asks for one.
+
+  .quickstart/read jan@citizen.test          his newest mail; .quickstart/read doctor@care.test, ...
+  .quickstart/nta-milter message list
+  .quickstart/nta-milter recipients list
   .quickstart/nta-milter explain --from doctor@care.test --to nurse@hospital.test
   .quickstart/nta-milter explain --from doctor@care.test --to jan@citizen.test --json
   .quickstart/nta-milter check hospital.test citizen.test broken.test
@@ -33,7 +49,7 @@ The miniature internet runs; Ctrl-C stops it. As root, in another terminal, in {
 What has arrived:   .quickstart/mailboxes/HOST/ADDRESS/*.eml, for the hosts
                     {stores}
 Logs:               .quickstart/laboratory/{{care,hospital,citizen}}/mail.log
-                    .quickstart/laboratory/care/milter.log
+                    .quickstart/laboratory/care/{{milter,worker,portal}}.log
 The milter's file:  .quickstart/laboratory/care/nta-milter/nta-milter.toml
 A shell inside:     .quickstart/inside bash
 
@@ -59,7 +75,7 @@ def main() -> int:
         with Laboratory(STATE / "laboratory", download=True) as laboratory:
             _write_commands(laboratory)
             return _show(laboratory) if once else _stay(laboratory)
-    except (LaboratoryError, NamespaceError, OpensslError, RuntimeError) as error:
+    except (LaboratoryError, NamespaceError, OpensslError, RuntimeError, OSError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -77,12 +93,21 @@ def _show(laboratory: Laboratory) -> int:
 
 
 def _stay(laboratory: Laboratory) -> int:
-    from tests.laboratory.names import STORES, USERS
-
-    users = ", ".join(f"{user}@care.test" for user in USERS)
-    print(_HELP.format(checkout=CHECKOUT, stores=", ".join(STORES), users=users), flush=True)
-    while laboratory.milter_runs():
-        time.sleep(1)
+    laboratory.agree(JAN, CODE)
+    portal = urlsplit(PORTAL_URL)
+    assert portal.hostname
+    assert portal.port
+    words = {
+        "checkout": CHECKOUT,
+        "stores": ", ".join(STORES),
+        "users": ", ".join(f"{user}@care.test" for user in USERS),
+        "code": CODE,
+        "portal": PORTAL_URL,
+    }
+    with relayed(portal.hostname, portal.port, laboratory.portal_socket):
+        print(_HELP.format(**words), flush=True)
+        while laboratory.milter_runs():
+            time.sleep(1)
     raise LaboratoryError(f"the milter has ended:\n{laboratory.milter_log()}")
 
 
@@ -94,6 +119,7 @@ def _write_commands(laboratory: Laboratory) -> None:
     commands = {
         "inside": f'exec {inside} "$@"',
         "send": f'exec {inside} {python} -m tests.laboratory.send "$@"',
+        "read": f'exec {inside} {python} -m tests.laboratory.read "$@"',
         "nta-milter": f'exec {inside} {configuration} {python} -m nta_milter.cli.main "$@"',
     }
     for name, command in commands.items():

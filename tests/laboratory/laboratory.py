@@ -21,7 +21,10 @@ from tests.laboratory.dns import Dns
 from tests.laboratory.names import (
     DKIM_SELECTOR,
     LISTENERS,
+    OPENDKIM,
     PORTAL_URL,
+    REFUSE_UNSIGNED,
+    SASL,
     STORES,
     USERS,
     milter_settings,
@@ -40,33 +43,8 @@ START_LIMIT = 20.0
 CLIENT = "127.0.0.90"
 """The address that test clients come from: nobody's network."""
 
-_OPENDKIM = """
-Mode sv
-Domain care.test
-Selector {selector}
-KeyFile {inside}/opendkim/{selector}.key
-UserID opendkim
-UMask 0007
-Canonicalization relaxed/simple
-OversignHeaders From
-InternalHosts 127.0.0.1
-Nameservers 127.0.0.1
-ResolverConfiguration {inside}/opendkim/resolver.conf
-Syslog no
-LogResults yes
-{more}
-"""
 SERVICES = {"worker": "queue/nta-worker/commit.sock", "portal": "nta-milter/portal.sock"}
 """The services besides the milter, and their sockets in care's folder."""
-
-_REFUSE_UNSIGNED = (
-    "On-NoSignature reject\nOn-BadSignature reject\nOn-KeyNotFound reject\nOn-DNSError tempfail"
-)
-_SASL = """pwcheck_method: auxprop
-auxprop_plugin: sasldb
-mech_list: PLAIN LOGIN
-sasldb_path: /sasl/sasldb2
-"""
 
 
 class LaboratoryError(Exception):
@@ -201,9 +179,14 @@ class Laboratory:
         if done[0]:
             raise LaboratoryError(f"nta-milter recipients add: {done[1]}")
 
+    @property
+    def portal_socket(self) -> Path:
+        """Where the portal of care.test listens."""
+        return self.directory / "care" / SERVICES["portal"]
+
     def browser(self, language: str = "nl") -> Browser:
         """A browser of somebody who visits the portal of care.test for the first time."""
-        return Browser(self.directory / "care" / SERVICES["portal"], PORTAL_URL, language)
+        return Browser(self.portal_socket, PORTAL_URL, language)
 
     def restart_milter(self) -> None:
         """Stop it and start it with the configuration file as it is now."""
@@ -411,16 +394,16 @@ class Laboratory:
         (folder / "resolver.conf").write_text(
             'server:\n  local-zone: "test." nodefault\n  do-not-query-localhost: no\n'
         )
-        for host, more in (("care", ""), ("hospital", _REFUSE_UNSIGNED)):
+        for host, more in (("care", ""), ("hospital", REFUSE_UNSIGNED)):
             (folder / f"{host}.conf").write_text(
-                _OPENDKIM.format(selector=DKIM_SELECTOR, inside=INSIDE, more=more)
+                OPENDKIM.format(selector=DKIM_SELECTOR, inside=INSIDE, more=more)
             )
 
     def _write_logins(self) -> None:
         care = self.directory / "care"
         (care / "etc" / "sasl").mkdir(exist_ok=True)
         (care / "queue" / "sasl").mkdir()
-        (care / "etc" / "sasl" / "smtpd.conf").write_text(_SASL)
+        (care / "etc" / "sasl" / "smtpd.conf").write_text(SASL)
         for user in USERS:
             (care / "home" / user).mkdir(parents=True)
 
