@@ -10,7 +10,9 @@ from tests.laboratory.scenarios.proof import arrived
 NURSE, DOCTOR = "nurse@hospital.test", "doctor@care.test"
 MAIL = (
     b"From: Verpleegkundige <nurse@hospital.test>\r\nTo: doctor@care.test\r\nSubject: Lang\r\n"
-    b"  onderwerp\r\nMessage-ID: <peer.1@hospital.test>\r\nDate: Tue, 24 Nov 2026 10:00:00 +0100\r\nX-Odd:   two  blanks \r\n"
+    b"  onderwerp\r\n"
+    b"Message-ID: <peer.1@hospital.test>\r\nDate: Tue, 24 Nov 2026 10:00:00 +0100\r\n"
+    b"X-Odd:   two  blanks \r\n"
     b"\r\nRegel met  blanks \t\r\n.punt\r\n\r\n\r\n"
 )
 
