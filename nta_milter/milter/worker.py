@@ -14,6 +14,7 @@ import Milter
 from nta_milter.audit.write import open_writer
 from nta_milter.config.load import load
 from nta_milter.errors import NtaMilterError
+from nta_milter.milter import memory
 from nta_milter.milter.callbacks import Callbacks
 from nta_milter.milter.service import Service
 from nta_milter.policy.snapshot import Snapshot, build, with_store
@@ -40,6 +41,7 @@ def _now() -> datetime:
 def serve(snapshot: Snapshot, number: int, configuration: Path | None, control: int) -> None:
     """Serve until told to stop. ``control`` is the read end of the parent's pipe: a byte means reload,
     its end means that the parent is gone."""
+    memory.keep()
     settings = snapshot.settings
     writer = open_writer(settings, f"{snapshot.authserv_id}:milter-{number}")
     service = Service(with_store(snapshot), writer, _now)
