@@ -13,6 +13,7 @@
     └── PermanentError            it cannot change; SMTP 5xx, exit status 1
         ├── MessageError          malformed MIME or header fields
         │   └── LimitExceeded     deeper, longer or more than we work on
+        ├── RecipientRefused      our own Postfix does not take mail for a recipient
         ├── SealError             stored content or a wrapped key does not open
         ├── CertificateError      a recipient's or signer's certificate cannot be used
         └── CmsError              a CMS structure that we do not open
@@ -98,6 +99,12 @@ class MessageError(PermanentError):
 
 class LimitExceeded(MessageError):
     """The message is deeper, longer or has more parts than we work on."""
+
+
+class RecipientRefused(PermanentError):
+    """Our own Postfix does not take mail for this recipient; ``status`` is its enhanced status (RFC 3463)."""
+
+    status = "5.1.0"
 
 
 class SealError(PermanentError):

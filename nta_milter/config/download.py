@@ -45,6 +45,13 @@ class PortalSettings:
     lifetime: int = key(
         "time that a message can be opened", default=30, unit="days", minimum=1, maximum=3_650
     )
+    remind: int = key(
+        "time before a message expires when who has not opened it is reminded; 0 = never",
+        default=5,
+        unit="days",
+        minimum=0,
+        maximum=365,
+    )
     resend: bool = key(
         "let the worker open stored messages, so that one can be sent again, extended, or given a corrected "
         "phone number; false = only a recipient's link opens a message that has been sent",
@@ -122,13 +129,6 @@ class WorkerSettings:
     mail: Path = key(
         "Postfix's listener for notifications and reports",
         default=Path("/var/spool/postfix/public/nta-mail"),
-    )
-    queue_lifetime: int = key(
-        "longest time that Postfix keeps a message (its maximal_queue_lifetime)",
-        default=432_000,
-        unit="s",
-        minimum=60,
-        maximum=8_640_000,
     )
     decide_limit: int = key(
         "time after which a recipient whose domain cannot be looked up gets the message by the portal",

@@ -145,15 +145,7 @@ class Access:
             same = func.lower(deliveries.c.recipient) == found.recipient.lower()
             waiting = connection.execute(select(deliveries.c.id).where(held, same)).scalars().all()
             for each in waiting:
-                connection.execute(
-                    update(deliveries)
-                    .where(deliveries.c.id == each)
-                    .values(state=DeliveryState.WAITING.value, route="portal")
-                )
-                add_submission(connection, each, Form.NOTIFICATION, at)
-            connection.execute(
-                delete(links).where(links.c.delivery_id.in_(waiting), links.c.purpose == "hold")
-            )
+                release_held(connection, each, at)
             return True
 
     def challenge(
@@ -289,6 +281,24 @@ def end_delivery(
     connection.execute(
         delete(submissions).where(submissions.c.delivery_id == delivery_id, submissions.c.state == "waiting")
     )
+    return True
+
+
+def release_held(connection: Connection, delivery_id: str, at: datetime) -> bool:
+    """A held delivery goes by the portal now, and its sender's page ends; False if it is not held."""
+    changed = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery_id, deliveries.c.state == DeliveryState.HELD.value)
+        .values(state=DeliveryState.WAITING.value, route="portal")
+    ).rowcount
+    if not changed:
+        return False
+    for waiting in (
+        delete(links).where(links.c.delivery_id == delivery_id, links.c.purpose == "hold"),
+        delete(submissions).where(submissions.c.delivery_id == delivery_id, submissions.c.state == "waiting"),
+    ):
+        connection.execute(waiting)
+    add_submission(connection, delivery_id, Form.NOTIFICATION, at)
     return True
 
 

@@ -10,15 +10,15 @@ from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, exists, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
-from nta_milter.store.access import add_submission, end_delivery
+from nta_milter.store.access import add_submission, end_delivery, release_held
 from nta_milter.store.database import Database
 from nta_milter.store.keys import new_id
 from nta_milter.store.query import COLUMNS, delivery_of, delivery_rows, find_delivery
-from nta_milter.store.rows import RELEASE, Delivery, DeliveryState, Form, MessageState, Submission
-from nta_milter.store.schema import blobs, deliveries, messages, submissions
+from nta_milter.store.rows import ASKED, RELEASE, Delivery, DeliveryState, Form, MessageState, Submission
+from nta_milter.store.schema import blobs, deliveries, factors, messages, submissions
 
 
 class Handover:
@@ -37,6 +37,9 @@ class Handover:
             and_(submissions.c.state == "waiting", submissions.c.due_at <= at),
             and_(submissions.c.state == "claimed", submissions.c.claimed_until <= at),
         )
+        with self._database.reading() as connection:  # most looks find nothing, and need no lock
+            if connection.execute(select(submissions.c.id).where(due).limit(1)).scalar() is None:
+                return ()
         claim = new_id()
         with self._database.transaction() as connection:
             rows = connection.execute(
@@ -108,6 +111,16 @@ class Handover:
                 )
             )
 
+    def refused(self, submission: Submission, status: str, at: datetime) -> bool:
+        """Our own Postfix does not take the recipient: it never will, and the sender is told."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                update(submissions)
+                .where(submissions.c.id == submission.id, submissions.c.claim == submission.claim)
+                .values(state="refused", fault=status)
+            ).rowcount
+            return bool(changed) and _undeliverable(connection, submission.delivery.id, status, "", at)
+
     def shunted(self) -> tuple[Submission, ...]:
         """What was set aside and waits for a person."""
         with self._database.reading() as connection:
@@ -130,6 +143,9 @@ class Handover:
     ) -> tuple[tuple[Delivery, bytes], ...]:
         """Take deliveries that are to be decided again, each with its message's worker wrap."""
         wanted = and_(deliveries.c.state == DeliveryState.UNDECIDED.value, deliveries.c.decide_at <= at)
+        with self._database.reading() as connection:  # most looks find nothing, and need no lock
+            if connection.execute(select(deliveries.c.id).where(wanted).limit(1)).scalar() is None:
+                return ()
         with self._database.transaction() as connection:
             mine = (
                 connection.execute(
@@ -185,14 +201,47 @@ class Handover:
                 submit(connection, delivery_id, form, reasons, at)
             return True
 
+    def release_held(self, at: datetime) -> tuple[Delivery, ...]:
+        """Let held deliveries go whose recipient can prove who he is by now; those that go."""
+        known = select(factors.c.address).where(factors.c.kind.in_(ASKED))
+        wanted = and_(
+            deliveries.c.state == DeliveryState.HELD.value, func.lower(deliveries.c.recipient).in_(known)
+        )
+        with self._database.reading() as connection:
+            found = [delivery_of(row) for row in connection.execute(delivery_rows().where(wanted)).all()]
+        return tuple(delivery for delivery in found if self._release(delivery.id, at))
+
+    def _release(self, delivery_id: str, at: datetime) -> bool:
+        with self._database.transaction() as connection:
+            return release_held(connection, delivery_id, at)
+
+    def remind(self, at: datetime, before: timedelta) -> int:
+        """Have who has not opened his message reminded once, when it expires within ``before``."""
+        reminded = exists(
+            select(submissions.c.id).where(
+                submissions.c.delivery_id == deliveries.c.id, submissions.c.form == Form.REMINDER.value
+            )
+        )
+        wanted = (
+            deliveries.c.state == DeliveryState.SENT.value,
+            deliveries.c.route == "portal",
+            deliveries.c.opened_at.is_(None),
+            messages.c.worker_wrap.is_not(None),
+            messages.c.expires_at > at,
+            messages.c.expires_at <= at + before,
+            messages.c.created_at <= at - before,
+            ~reminded,
+        )
+        with self._database.transaction() as connection:
+            due = [row[0] for row in connection.execute(delivery_rows().where(*wanted)).all()]
+            for delivery_id in due:
+                add_submission(connection, delivery_id, Form.REMINDER, at)
+        return len(due)
+
     def undeliverable(self, delivery_id: str, status: str, detail: str, at: datetime) -> bool:
         """What was sent came back: the sender gets a report, once. False when it had one or may not."""
         with self._database.transaction() as connection:
-            allowed = (DeliveryState.SENT, DeliveryState.WAITING)
-            if not end_delivery(connection, delivery_id, DeliveryState.UNDELIVERABLE, allowed):
-                return False
-            add_submission(connection, delivery_id, Form.REPORT, at, status, detail)
-            return True
+            return _undeliverable(connection, delivery_id, status, detail, at)
 
     def ask_to_answer_securely(self, delivery_id: str, at: datetime) -> None:
         """Have the recipient told that his answer in clear was not read."""
@@ -311,6 +360,14 @@ def _submission(row: Any, retried: Container[str]) -> Submission:
         delivery=delivery_of(row),
         worker_wrap=wrap,
     )
+
+
+def _undeliverable(connection: Connection, delivery_id: str, status: str, detail: str, at: datetime) -> bool:
+    allowed = (DeliveryState.SENT, DeliveryState.WAITING)
+    if not end_delivery(connection, delivery_id, DeliveryState.UNDELIVERABLE, allowed):
+        return False
+    add_submission(connection, delivery_id, Form.REPORT, at, status, detail)
+    return True
 
 
 def submit(

@@ -63,9 +63,27 @@ class Again:
         self._clock = clock
 
     def round(self) -> int:
-        """Decide what is due now; how many have a route after it. Raises StoreUnavailable."""
-        claimed = self._store.handover.claim_undecided(self._clock(), PAUSE)
-        return sum(self._one(delivery, wrap) for delivery, wrap in claimed)
+        """Decide what is due now, and let go what was held for a factor that is known by now.
+
+        How many have a route after it. Raises StoreUnavailable.
+        """
+        at = self._clock()
+        claimed = self._store.handover.claim_undecided(at, PAUSE)
+        known = sum(self._guarded(delivery, wrap) for delivery, wrap in claimed)
+        for delivery in self._store.handover.release_held(at):
+            known += 1
+            self._audit.write(record_of(Event.DECIDED, delivery, at, {"decided": Route.PORTAL.value}))
+        return known
+
+    def _guarded(self, delivery: Delivery, wrap: bytes) -> bool:
+        """One that cannot be opened must not keep the others."""
+        try:
+            return self._one(delivery, wrap)
+        except NtaMilterError as error:
+            log.error("event=undecidable delivery=%s error=%s", delivery.id, error)
+        except Exception:
+            log.exception("event=internal-error delivery=%s", delivery.id)
+        return False
 
     def _one(self, delivery: Delivery, wrap: bytes) -> bool:
         at = self._clock()

@@ -18,7 +18,7 @@ from nta_milter.worker.record import record_of
 
 ONCE_A_DAY = timedelta(days=1)
 MOST_RECIPIENTS = 1_000
-"""Recipients of one message that a report is looked up for."""
+"""Recipients of one message that a commit or report is recorded for (Postfix takes 1000)."""
 
 _ABOUT_DELIVERY = (Form.COPY, Form.NOTIFICATION, Form.REMINDER, None)
 
@@ -56,7 +56,9 @@ class Answers:
         if attempt is None:
             # kept by Postfix and seen by the watch: perhaps the database was put back to an earlier state
             raise TemporaryError("is not known, though Postfix has the message", where=f"commit {attempt_id}")
-        deliveries = self._store.handover.list_deliveries(message_id=attempt.message_id)
+        deliveries = self._store.handover.list_deliveries(
+            message_id=attempt.message_id, limit=MOST_RECIPIENTS
+        )
         if result is Commit.ABANDONED:
             log.error("event=committed-after-abandoned attempt=%s", attempt_id)
             for delivery in deliveries:

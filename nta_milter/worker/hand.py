@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 from nta_milter.audit.events import Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.config.model import Settings
-from nta_milter.errors import NtaMilterError, SubmissionInDoubt, TemporaryError
+from nta_milter.errors import NtaMilterError, RecipientRefused, SubmissionInDoubt, TemporaryError
 from nta_milter.message.model import Entity
 from nta_milter.outbox.addresses import bounce_address
 from nta_milter.outbox.compose import Composer
@@ -37,6 +39,9 @@ EVENTS = {
     Form.ANSWER: Event.NOTIFIED,
     Form.REPORT: Event.REPORTED,
 }
+
+ABOUT_RECIPIENT = (Form.COPY, Form.NOTIFICATION, Form.REMINDER)
+"""What goes to the recipient of a delivery, and not to its sender."""
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +90,10 @@ class Hand:
         """
         claimed = self._store.handover.claim(self._clock(), LEASE, self._name)
         for submission in claimed:
-            self._one(submission)
+            try:
+                self._one(submission)
+            except NtaMilterError as error:
+                log.error("event=hand-failed submission=%s error=%s", submission.id, error)
         return len(claimed)
 
     def _one(self, submission: Submission) -> None:
@@ -96,8 +104,15 @@ class Hand:
             queue_id = self._already_there(submission)
             if queue_id is None:
                 queue_id = self._submit(submission)
+        except RecipientRefused as error:
+            self._refused(submission, error)
+            return
         except NtaMilterError as error:
             self._failed(submission, error)
+            return
+        except Exception:
+            log.exception("event=internal-error submission=%s", submission.id)
+            self._failed(submission, TemporaryError("internal error"))
             return
         at = self._clock()
         if not self._store.handover.submitted(submission, queue_id, at):
@@ -119,17 +134,18 @@ class Hand:
         return next((queued.queue_id for queued in self._look() if queued.sender == sender), None)
 
     def _submit(self, submission: Submission) -> str:
-        mail = self._mail(submission)
-        return submit(
-            mail.listener,
-            mail.sender,
-            mail.sender_arguments,
-            mail.recipient,
-            mail.recipient_arguments,
-            mail.content,
-        )
+        with contextlib.ExitStack() as opened:
+            mail = self._mail(submission, opened)
+            return submit(
+                mail.listener,
+                mail.sender,
+                mail.sender_arguments,
+                mail.recipient,
+                mail.recipient_arguments,
+                mail.content,
+            )
 
-    def _mail(self, submission: Submission) -> Mail:
+    def _mail(self, submission: Submission, opened: contextlib.ExitStack) -> Mail:
         """The mail, written or opened now: a link exists in the mail that holds it and nowhere else."""
         delivery = submission.delivery
         at = self._clock()
@@ -137,7 +153,7 @@ class Hand:
         own = self._settings.worker.mail
         match submission.form:
             case Form.COPY:
-                content = self._copy(submission)
+                content = self._copy(submission, opened)
                 arguments = copied_arguments(delivery)
                 hand = self._settings.worker.hand
                 return Mail(hand, sender, _headers_only(delivery), delivery.recipient, arguments, content)
@@ -166,21 +182,32 @@ class Hand:
         self._store.outgoing.add_link(NewLink(token.lookup, delivery.id, "open", sealed), at)
         return token
 
-    def _copy(self, submission: Submission) -> Iterator[bytes]:
+    def _copy(self, submission: Submission, opened: contextlib.ExitStack) -> Iterator[bytes]:
+        """The stored content under its route, opened before Postfix is asked for anything."""
         delivery = submission.delivery
-        key = self._key(submission)
-        yield f"{ROUTE_HEADER}: {delivery.next_hop}\r\n".encode("ascii")
-        with self._store.open(delivery.message_id, delivery.blob_id, key) as content:
-            yield from content.pieces()
+        content = opened.enter_context(
+            self._store.open(delivery.message_id, delivery.blob_id, self._key(submission))
+        )
+        route = f"{ROUTE_HEADER}: {delivery.next_hop}\r\n".encode("ascii")
+        return itertools.chain((route,), content.pieces())
 
     def _key(self, submission: Submission) -> bytes:
         if submission.worker_wrap is None:
             raise TemporaryError("the message cannot be opened any more", where=submission.delivery.id)
         return self._keys.open_worker(submission.worker_wrap, submission.delivery.message_id)
 
-    def _failed(self, submission: Submission, error: NtaMilterError) -> None:
+    def _refused(self, submission: Submission, error: RecipientRefused) -> None:
+        """Nothing is ever taken for this recipient: the sender is told, or, if that is he, a person."""
+        if submission.form not in ABOUT_RECIPIENT:
+            self._failed(submission, error, hopeless=True)
+            return
+        log.warning("event=recipient-refused submission=%s error=%s", submission.id, error)
+        if self._store.handover.refused(submission, error.status, self._clock()):
+            self._record(Event.UNDELIVERABLE, submission, {"status": error.status})
+
+    def _failed(self, submission: Submission, error: NtaMilterError, *, hopeless: bool = False) -> None:
         """Try again later, each time later; after too many tries somebody must look."""
-        shunt = submission.tries + 1 >= self._settings.worker.tries
+        shunt = hopeless or submission.tries + 1 >= self._settings.worker.tries
         due_at = None if shunt else self._clock() + pause(submission.tries)
         in_doubt = isinstance(error, SubmissionInDoubt)
         self._store.handover.failed(submission, str(error), due_at)

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nta_milter.errors import PermanentError, SubmissionInDoubt, TemporaryError
+from nta_milter.errors import PermanentError, RecipientRefused, SubmissionInDoubt, TemporaryError
 
 TIMEOUT = 600.0
 """Seconds of patience with one reply; milters may take their time at the end of the data."""
@@ -18,6 +18,7 @@ FAREWELL = 2.0
 """Seconds that we wait for the reply to QUIT."""
 
 _QUEUED = re.compile(r"queued as ([0-9A-Za-z]+)")
+_STATUS = re.compile(r"\b5\.[0-9]{1,3}\.[0-9]{1,3}\b")
 _LINE_START_DOT = re.compile(rb"(?m)^\.")
 
 
@@ -47,7 +48,8 @@ def submit(
     Raises:
         TemporaryError: Postfix is not there or says 4xx.
         SubmissionInDoubt: it may have the mail.
-        PermanentError: Postfix says 5xx.
+        RecipientRefused: Postfix says 5xx to the recipient.
+        PermanentError: Postfix says 5xx to anything else.
     """
     where = str(path)
     client = _UnixSmtp(local_hostname="localhost")
@@ -64,7 +66,7 @@ def submit(
             options = [option for option in options if not option.startswith(("RET=", "ENVID="))]
             recipient_arguments = ()
         _demand(where, client.docmd("MAIL", " ".join((f"FROM:<{sender}>", *options))), 250)
-        _demand(where, client.docmd("RCPT", " ".join((f"TO:<{recipient}>", *recipient_arguments))), 250)
+        _demand_recipient(where, client.docmd("RCPT", " ".join((f"TO:<{recipient}>", *recipient_arguments))))
         _demand(where, client.docmd("DATA"), 354)
         return _send(where, client, content)
     except smtplib.SMTPServerDisconnected as error:
@@ -74,9 +76,19 @@ def submit(
     except OSError as error:
         raise TemporaryError(f"cannot be reached: {error.strerror or error}", where=where) from error
     except UnicodeEncodeError as error:
-        raise PermanentError("knows no address of other letters (SMTPUTF8)", where=where) from error
+        raise RecipientRefused("knows no address of other letters (SMTPUTF8)", where=where) from error
     finally:
         _leave(client)
+
+
+def _demand_recipient(where: str, reply: tuple[int, bytes]) -> None:
+    try:
+        _demand(where, reply, 250)
+    except PermanentError as error:
+        refused = RecipientRefused(error.message, where=where)
+        found = _STATUS.search(error.message)
+        refused.status = found[0] if found else refused.status
+        raise refused from error
 
 
 def _leave(client: smtplib.SMTP) -> None:
@@ -89,8 +101,12 @@ def _leave(client: smtplib.SMTP) -> None:
 
 
 def _send(where: str, client: smtplib.SMTP, content: Iterable[bytes]) -> str:
-    for piece in dot_stuffed(content):
-        client.send(piece)
+    try:
+        for piece in dot_stuffed(content):
+            client.send(piece)
+    except BaseException:
+        client.close()  # a mail that is not whole must not be ended, and QUIT would be a line of it
+        raise
     try:
         client.send(b".\r\n")
         reply = client.getreply()

@@ -32,8 +32,15 @@ class Sweep:
         self._clock = clock
 
     def round(self) -> int:
-        """Expire and shred what is due; how many messages were shredded. Raises StoreUnavailable."""
+        """Remind, expire and shred what is due; how many messages were shredded.
+
+        Raises:
+            StoreUnavailable: the database or a blob cannot be changed.
+        """
         at = self._clock()
+        remind = self._settings.portal.remind
+        if remind:
+            self._store.handover.remind(at, timedelta(days=remind))
         forget_after = timedelta(days=self._settings.store.forget_after)
         swept = self._store.retention.sweep(at, forget_after, resend=self._settings.portal.resend)
         for delivery in swept.expired:
