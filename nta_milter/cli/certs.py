@@ -45,8 +45,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add = actions.add_parser(
         "add",
         help="configure a certificate for an address or a domain's gateway",
-        description="Configure a certificate (PEM or DER): a person's for an address, a gateway's for a whole "
-        "domain. The milter uses it after a reload.",
+        description="Configure a certificate (PEM or DER): a person's for an address, a gateway's for a "
+        "whole domain. The milter uses it after a reload.",
     )
     add.add_argument("name", metavar="NAME", help="address, or domain whose gateway has the certificate")
     add.add_argument("file", type=Path, metavar="FILE", help="the certificate, PEM or DER")
