@@ -47,7 +47,7 @@ _LISTENER = """
 """
 
 
-_TIMED = 'begun=$EPOCHREALTIME; "$@" >&2 || exit; echo "$begun $EPOCHREALTIME"'
+TIMED = 'begun=$EPOCHREALTIME; "$@" >&2 || exit; echo "$begun $EPOCHREALTIME"'
 """Runs a command and prints when it began and ended, so that entering the laboratory costs nothing."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -56,8 +56,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 @contextlib.contextmanager
 def cases(folder: Path, scale: int) -> Iterator[list[Case]]:
     """The cases, for as long as the context lasts; ``scale`` multiplies the messages of a measurement."""
+    with listening(folder) as laboratory:
+        yield [_case(laboratory, kind, size, scale) for kind in WORDS for size in SIZES]
+
+
+@contextlib.contextmanager
+def listening(folder: Path, *, download: bool = False) -> Iterator[Laboratory]:
+    """A laboratory with a listener for each of PORTS."""
     spool = folder / "laboratory" / "spool"
-    with Laboratory(folder / "laboratory") as laboratory:
+    with Laboratory(folder / "laboratory", download=download) as laboratory:
         spool.mkdir()
         _start_noop(laboratory)
         listeners = "".join(
@@ -65,7 +72,7 @@ def cases(folder: Path, scale: int) -> Iterator[list[Case]]:
         )
         care = laboratory.postfix["care"]
         care.edit("master.cf", (care.home / "etc" / "master.cf").read_text() + listeners)
-        yield [_case(laboratory, kind, size, scale) for kind in WORDS for size in SIZES]
+        yield laboratory
 
 
 def _case(laboratory: Laboratory, kind: str, size: str, scale: int) -> Case:
@@ -151,17 +158,17 @@ def _party(laboratory: Laboratory, name: str, file: Path, sessions: int, count: 
     source = _smtp_source(name, file, sessions, count)
 
     def take() -> Sample:
-        processor = _processor_seconds(laboratory)
-        timed = laboratory.namespace.run("bash", "-c", _TIMED, "timed", *source, limit=300)
+        processor = processor_seconds(laboratory)
+        timed = laboratory.namespace.run("bash", "-c", TIMED, "timed", *source, limit=300)
         begun, ended = map(float, timed.stdout.split())
-        processor = _processor_seconds(laboratory) - processor
+        processor = processor_seconds(laboratory) - processor
         laboratory.postfix["care"].command("postsuper", "-d", "ALL", "hold")
         return Sample(count, ended - begun, processor)
 
     return take
 
 
-def _processor_seconds(laboratory: Laboratory) -> float:
+def processor_seconds(laboratory: Laboratory) -> float:
     """What every process of the laboratory has used so far, with the children that it has buried.
 
     Postfix is in it, and the milter; smtp-source, a child of ours, is not.

@@ -45,11 +45,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that several parties do: ``parties`` maps a name to a function that measures it once."""
+    """One thing that several parties do: ``parties`` maps a name to a function that measures it once.
+
+    ``note`` is what was counted and not timed, in words.
+    """
 
     name: str
     parties: Mapping[str, Callable[[], Sample]]
     comparisons: tuple[Comparison, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,7 @@ KILL_POINTS = (
     KillPoint("the milter when it has answered and Postfix has not", _milter_has_answered),
     KillPoint("the worker before the message comes", _worker_before_the_dot),
     KillPoint("the worker while Postfix tells it", _worker_hears),
-    KillPoint("the worker when it has written that", _worker_has_written, shown=True),
+    KillPoint("the worker when it has written that", _worker_has_written),
     KillPoint("the worker between two submissions", _worker_between_submissions, shown=True),
     KillPoint("the worker when Postfix has a copy and it has not noted it", _worker_in_doubt),
 )
