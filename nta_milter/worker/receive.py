@@ -102,6 +102,9 @@ def listening(path: Path) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot be opened: {error.strerror}", where=str(path)) from error
+    except ConfigurationError:
+        listener.close()
+        raise
     return listener
 
 
