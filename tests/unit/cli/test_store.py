@@ -1,0 +1,185 @@
+import json
+import stat
+
+import pytest
+
+from nta_milter.cli.main import main
+from nta_milter.config.load import load
+from nta_milter.store.keys import PrivateKeys, PublicKeys, key_id
+from nta_milter.store.store import open_store, private_keys
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "nta-milter.toml").write_text(
+        f"""
+[policy]
+mode = "always"
+[internal]
+domains = ["care.test"]
+[store]
+url = "sqlite:///{tmp_path}/store.sqlite"
+blobs = "{tmp_path}/blobs"
+public = "{tmp_path}/public"
+[audit]
+target = "store"
+[secrets]
+portal_key = "{tmp_path}/secrets/portal-key"
+worker_key = "{tmp_path}/secrets/worker-key"
+"""
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys):
+    def run(*words):
+        config = ("--config", str(folder / "nta-milter.toml"))
+        secrets = ("--secrets", str(folder / "secrets")) if words[0] == "store" else ()
+        status = main([*words, *config, *secrets])
+        return status, capsys.readouterr()
+
+    return run
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for name in ("secrets", "public")
+        for path in sorted((folder / name).iterdir())
+    }
+
+
+def test_init_makes_what_is_missing_and_changes_nothing_the_second_time(run, folder):
+    status, said = run("store", "init")
+    assert (status, said.err) == (0, "")
+    assert "database: made" in said.out
+    before = files(folder)
+    assert sorted(before) == [
+        "public/audit.pem",
+        "public/portal.pem",
+        "public/worker.pem",
+        "secrets/audit-key",
+        "secrets/portal-key",
+        "secrets/worker-key",
+    ]
+    status, said = run("store", "init", "--json")
+    assert (status, json.loads(said.out)) == (0, {"version": {"found": 1, "now": 1}, "keys": []})
+    assert files(folder) == before
+
+
+def test_what_init_makes_can_be_used_and_is_nobodys_to_read(run, folder):
+    run("store", "init")
+    settings = load(folder / "nta-milter.toml").settings
+    store = open_store(settings)
+    token_key = store.public.for_worker(bytes(32), "0" * 32)
+    assert private_keys("worker", settings).open_worker(token_key, "0" * 32) == bytes(32)
+    store.close()
+    for path in (folder / "secrets").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "secrets").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "store.sqlite").stat().st_mode) == 0o660
+
+
+def test_a_private_key_without_its_public_half_is_not_written_over(run, folder):
+    run("store", "init")
+    (folder / "public" / "worker.pem").unlink()
+    before = (folder / "secrets" / "worker-key").read_bytes()
+    status, said = run("store", "init")
+    assert status == 2
+    assert "worker-key" in said.err
+    assert (folder / "secrets" / "worker-key").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["portal", "worker", "audit"])
+def test_rotate_puts_a_new_key_before_the_old_ones(run, folder, name):
+    run("store", "init")
+    secret, public = folder / "secrets" / f"{name}-key", folder / "public" / f"{name}.pem"
+    secret.chmod(0o640)
+    old_secret, old_public = secret.read_bytes(), public.read_bytes()
+    assert run("store", "rotate", name)[0] == 0
+    assert secret.read_bytes().endswith(old_secret)
+    assert secret.read_bytes().count(b"BEGIN PRIVATE KEY") == 2
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o640
+    assert public.read_bytes() != old_public
+    assert public.read_bytes().endswith(old_public) is (name == "audit")
+    if name != "audit":
+        keys = PrivateKeys.parse(secret.read_bytes(), name)
+        assert keys.key_ids[0] == key_id(getattr(PublicKeys.load(folder / "public"), name))
+
+
+def test_rotate_without_a_key_and_migrate_without_a_folder_say_what_is_wrong(run, folder):
+    status, said = run("store", "rotate", "portal")
+    assert (status, "portal-key: cannot be read" in said.err) == (2, True)
+    text = (folder / "nta-milter.toml").read_text()
+    (folder / "nta-milter.toml").write_text(text.replace("/store.sqlite", "/nowhere/store.sqlite"))
+    status, said = run("migrate")
+    assert (status, "cannot be made" in said.err) == (75, True)
+
+
+def test_migrate_tells_both_versions(run):
+    status, said = run("migrate", "--json")
+    assert (status, json.loads(said.out)) == (0, {"found": 0, "now": 1})
+    status, said = run("migrate")
+    assert (status, said.out) == (0, "version 1, nothing to do\n")
+
+
+def test_without_a_store_there_is_nothing_to_make(tmp_path, capsys):
+    file = tmp_path / "nta-milter.toml"
+    file.write_text('[policy]\nmode = "always"\n[internal]\ndomains = ["care.test"]\n')
+    for words in (("store", "init"), ("migrate",), ("audit", "verify"), ("audit", "export")):
+        assert main([*words, "--config", str(file)]) == 2
+        assert "store" in capsys.readouterr().err
+
+
+# audit
+
+
+def written(folder, count=3):
+    from nta_milter.audit.events import AuditRecord, Event
+    from nta_milter.audit.write import open_writer
+    from tests.unit.store.conftest import AT
+
+    writer = open_writer(load(folder / "nta-milter.toml").settings, "mx.care.test:portal")
+    for number in range(count):
+        writer.write(
+            AuditRecord(AT, Event.READ, f"Q{number}", "doctor@care.test", ("jan@citizen.test",), "", ())
+        )
+    writer.close()
+
+
+def test_verify_and_export_show_every_chain(run, folder):
+    run("store", "init")
+    written(folder)
+    status, said = run("audit", "verify")
+    assert (status, said.out) == (0, "mx.care.test:portal: records 1 to 3, signed up to 0: whole\n")
+    status, said = run("audit", "export")
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [(line["sequence"], line["record"]["queue_id"]) for line in lines] == [
+        (1, "Q0"),
+        (2, "Q1"),
+        (3, "Q2"),
+    ]
+    for words, count in (
+        (("--writer", "mx.care.test:portal"), 3),
+        (("--writer", "nobody"), 0),
+        (("--since", "2026-11-25"), 0),
+        (("--until", "2026-11-24T12:00:00Z"), 3),
+    ):
+        assert len(run("audit", "export", *words)[1].out.splitlines()) == count
+
+
+def test_verify_names_the_record_that_was_changed(run, folder):
+    from sqlalchemy import text
+
+    run("store", "init")
+    written(folder)
+    store = open_store(load(folder / "nta-milter.toml").settings)
+    with store.database.transaction() as connection:
+        connection.execute(text("DELETE FROM records WHERE sequence = 2"))
+    store.close()
+    status, said = run("audit", "verify")
+    assert status == 1
+    assert "BROKEN at record 3: records 2 to 2 are missing" in said.out
+    status, said = run("audit", "verify", "--json")
+    assert (status, json.loads(said.out)[0]["fault"]["record"]) == (1, 3)
