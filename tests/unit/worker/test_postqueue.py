@@ -70,4 +70,7 @@ def test_a_queue_that_cannot_be_looked_at_is_temporary(tmp_path):
 
 
 def test_a_queue_id_from_outside_never_reaches_a_command_line(tmp_path):
-    Postqueue(tmp_path).deliver_now("-f ALL")
+    asked = Postqueue(tmp_path / "nowhere")
+    with pytest.raises(TemporaryError):
+        asked.deliver_now("4X1")
+    asked.deliver_now("-f ALL")
