@@ -81,12 +81,14 @@ class Outgoing:
     def keep(self, new: NewMessage, link: NewLink | None = None) -> None:
         """Store a message that is released at once: a reply from the portal, or a deposit in place.
 
-        With a link, that delivery's notification is on its way already.
+        A deposit has one delivery and its link, and the notification is on its way already.
         """
         with self._database.transaction() as connection:
-            _store(connection, new, MessageState.RELEASED)
-            _release(connection, new.id, new.created_at, sent=link.delivery_id if link else "")
-            if link is not None:
+            if link is None:
+                _store(connection, new, MessageState.RELEASED)
+                _release(connection, new.id, new.created_at)
+            else:
+                _store(connection, new, MessageState.RELEASED, DeliveryState.SENT)
                 _add_link(connection, link, new.created_at)
 
     def remember(self, new: NewMessage) -> None:
@@ -234,14 +236,12 @@ def _store(
     )
 
 
-def _release(connection: Connection, message_id: str, at: datetime, sent: str = "") -> None:
-    """Let every prepared delivery of a message become what its route says; ``sent`` is told already."""
+def _release(connection: Connection, message_id: str, at: datetime) -> None:
+    """Let every prepared delivery of a message become what its route says."""
     mine = (deliveries.c.message_id == message_id, deliveries.c.state == DeliveryState.PREPARED.value)
     rows = connection.execute(select(deliveries.c.id, deliveries.c.route, deliveries.c.reasons).where(*mine))
     for delivery_id, route, reasons in rows.all():
         state, form = RELEASE[route]
-        if delivery_id == sent:
-            state, form = DeliveryState.SENT, None
         decide_at = at if state is DeliveryState.UNDECIDED else None
         connection.execute(
             update(deliveries)
