@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     client = Client("outbound", login=arguments.login or arguments.sender)
     inspection = inspect(message, client, snapshot, every=True)
     reports = snapshot.compliance.reports(inspection.domains, at, settings.dns.deadline)
-    routing = snapshot.routing.current() if inspection.sensitive else None
+    routing = snapshot.routing.current() if inspection.needs_route else None
     made = plan(inspection, reports, client, snapshot, routing, at)
     for destination in made.destinations:
         if arguments.json:

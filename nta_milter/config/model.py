@@ -270,6 +270,11 @@ class SmimeSettings:
 class RoutingSettings:
     """``[routing]``: the Postfix whose tables carry mail to the mandatory-DANE transport."""
 
+    dane: Literal["sensitive", "all"] = key(
+        "which mail to compliant domains goes by the mandatory-DANE transport: sensitive mail, or all; with "
+        "all, other mail waits for the look-ups, and one for several domains needs a store",
+        default="sensitive",
+    )
     postfix: Path = key("Postfix configuration folder", default=Path("/etc/postfix"))
     interval: int = key(
         "time between two proofs of the tables", default=300, unit="s", minimum=10, maximum=86_400

@@ -28,8 +28,8 @@ from nta_milter.milter.session import Submission
 from nta_milter.outbound import smime
 from nta_milter.outbound.copies import copies, stays
 from nta_milter.outbound.inspect import Inspection, inspect, is_internal
-from nta_milter.outbound.plan import Plan, plan
-from nta_milter.outbound.readable import pin_inside, untouched
+from nta_milter.outbound.plan import Plan, plan, route_value
+from nta_milter.outbound.readable import over_dane, pin_inside, untouched
 from nta_milter.outbound.smime import outer_fields
 from nta_milter.outbox.queue import STUB_BODY, Outbox
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
@@ -176,11 +176,11 @@ class Service:
 
     def _finish(self, job: Job) -> None:
         assert job.inspection is not None
-        routing = job.snapshot.routing.current() if job.inspection.sensitive else None
+        routing = job.snapshot.routing.current() if job.inspection.needs_route else None
         made = plan(job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at)
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
-        if job.inspection.sensitive or made.exempted:
+        if job.inspection.sensitive or made.exempted or made.combined.route is not Route.PASS:
             self._audit.write(*_records(job, made))
         job.log(
             logging.INFO,
@@ -200,6 +200,8 @@ class Service:
                 return pin_inside(message, job.snapshot)
             case Route.PASS:
                 return untouched(message, job.snapshot)
+            case Route.DANE if not made.inspection.sensitive:
+                return over_dane(message, route_value(made.destinations[0]), job.snapshot)
             case Route.SMIME:
                 return smime.rewrite(made, job.snapshot, job.at)
             case Route.PORTAL:
@@ -314,6 +316,7 @@ class Service:
 
 EVENTS = {
     Route.SMIME: Event.SENT,
+    Route.DANE: Event.SENT,
     Route.PORTAL: Event.DEPOSITED,
     Route.REJECT: Event.REFUSED,
     Route.TEMPFAIL: Event.DEFERRED,
@@ -329,6 +332,8 @@ def _records(job: Job, made: Plan) -> Iterator[AuditRecord]:
         yield job.record(_event(made, made.combined.pinned), made.combined.route.value, made.combined.reasons)
         return
     for destination in made.destinations:
+        if stays(destination) and not (made.inspection.sensitive or made.exempted):
+            continue
         event = Event.EXEMPTED if stays(destination) else Event.PREPARED
         decision = destination.decision
         yield job.record(event, decision.route.value, decision.reasons, (decision.recipient,))

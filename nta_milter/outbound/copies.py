@@ -10,6 +10,7 @@ from datetime import datetime
 
 from nta_milter.message.model import Entity
 from nta_milter.outbound.plan import Destination, Plan, group, in_sight, route_value
+from nta_milter.outbound.readable import ordinary
 from nta_milter.outbound.smime import agreed, seal, secured
 from nta_milter.outbox.queue import Copy
 from nta_milter.policy.route import Route
@@ -30,6 +31,7 @@ def copies(plan: Plan, snapshot: Snapshot, at: datetime) -> tuple[Copy, ...]:
     """
     readable = Entity(secured(plan.inspection.message, snapshot), plan.inspection.message.body)
     marked = Entity(agreed(readable.headers, snapshot), readable.body)
+    plain = Entity(agreed(ordinary(plan.inspection.message, snapshot), snapshot), readable.body)
     sealed = _sealed(plan, snapshot, at)
     made = []
     for destination in plan.destinations:
@@ -42,7 +44,8 @@ def copies(plan: Plan, snapshot: Snapshot, at: datetime) -> tuple[Copy, ...]:
                 Copy(recipient, Route.SMIME, sealed[id(destination)], route_value(destination), reasons)
             )
         elif decision.route is Route.DANE:
-            made.append(Copy(recipient, Route.DANE, marked, route_value(destination), reasons))
+            content = marked if destination.addressee.sensitivity.value else plain
+            made.append(Copy(recipient, Route.DANE, content, route_value(destination), reasons))
         elif decision.route is Route.PASS:
             made.append(Copy(recipient, Route.PASS, readable, INSIDE, reasons))
         else:

@@ -42,11 +42,18 @@ class Inspection:
     senders: tuple[str, ...]
     client_fault: str
     ciphertext: bool
+    all_mail: bool = False
+    """Whether mail that is not sensitive goes over mandatory DANE too, where that can be (routing.dane)."""
 
     @property
     def sensitive(self) -> bool:
         """Whether anybody gets it as a sensitive message."""
         return any(addressee.sensitivity.value for addressee in self.addressees)
+
+    @property
+    def needs_route(self) -> bool:
+        """Whether Postfix's tables must be proven for it."""
+        return self.sensitive or bool(self.domains)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -55,7 +62,7 @@ class Inspection:
             dict.fromkeys(
                 addressee.recipient.domain
                 for addressee in self.addressees
-                if addressee.sensitivity.value and not addressee.internal
+                if (addressee.sensitivity.value or self.all_mail) and not addressee.internal
             )
         )
 
@@ -90,11 +97,13 @@ def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool
             if rule is not None and rule.sensitive == "yes" and not sensitivity.value:
                 sensitivity = Sensitivity.by_rule(rule.name)
         addressees.append(Addressee(recipient, internal, rule, sensitivity))
+    all_mail = snapshot.settings.routing.dane == "all"
     if not any(addressee.sensitivity.value for addressee in addressees):
-        return Inspection(message, part, tuple(addressees), (), "", ciphertext=False)
+        return Inspection(message, part, tuple(addressees), (), "", ciphertext=False, all_mail=all_mail)
     senders = addresses(message.headers, "From")
     fault = clients.fault(client, listener, snapshot.settings.internal, senders)
-    return Inspection(message, part, tuple(addressees), senders, fault, _is_ciphertext(message, snapshot))
+    ciphertext = _is_ciphertext(message, snapshot)
+    return Inspection(message, part, tuple(addressees), senders, fault, ciphertext, all_mail)
 
 
 def _fitting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from nta_milter.message.mime import attachments_over, wire_size
 from nta_milter.message.model import Message
 from nta_milter.outbound.inspect import Addressee, Inspection
 from nta_milter.policy.client import Client, may_sign_as_person
-from nta_milter.policy.route import Certificate, Combined, Decision, Facts, Route, combine, decide
+from nta_milter.policy.route import Certificate, Combined, Decision, Facts, Route, combine, decide, passed
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.proof import RoutingProof
 from nta_milter.postfix.route import to_hosts
@@ -86,12 +87,37 @@ def plan(
         facts = _facts(addressee, inspection, report, found, snapshot, routing)
         decision = decide(addressee.recipient.address, facts)
         destinations.append(Destination(addressee, decision, report, found))
-    combined = combine(
-        [destination.decision for destination in destinations],
-        one_copy=not inspection.sensitive or one_copy(inspection.message, destinations),
-        outbox=snapshot.store is not None,
-    )
+    if not inspection.sensitive:
+        destinations, combined = _ordinary(destinations, outbox=snapshot.store is not None)
+    else:
+        combined = combine(
+            [destination.decision for destination in destinations],
+            one_copy=one_copy(inspection.message, destinations),
+            outbox=snapshot.store is not None,
+        )
     return Plan(inspection, tuple(destinations), combined, _signer(inspection, client, snapshot, at))
+
+
+def _ordinary(destinations: list[Destination], *, outbox: bool) -> tuple[list[Destination], Combined]:
+    """A message that is sensitive for nobody: over mandatory DANE in place where one route serves all.
+
+    Otherwise copies apart; and without an ``outbox`` it goes the ordinary way, since it need not wait.
+    """
+    decisions = [destination.decision for destination in destinations]
+    ways = {
+        route_value(destination) if destination.decision.route is Route.DANE else ""
+        for destination in destinations
+    }
+    if len(ways) == 1 and "" not in ways:
+        reasons = dict.fromkeys(reason for decision in decisions for reason in decision.reasons)
+        return destinations, Combined(Route.DANE, tuple(reasons))
+    if not outbox:
+        decisions = [passed(decision) for decision in decisions]
+        destinations = [
+            dataclasses.replace(destination, decision=decision)
+            for destination, decision in zip(destinations, decisions, strict=True)
+        ]
+    return destinations, combine(decisions, one_copy=True, outbox=outbox)
 
 
 def _facts(
@@ -105,7 +131,13 @@ def _facts(
     rule = addressee.rule
     exempted = rule.name if rule is not None and rule.sensitive == "no" else ""
     if not addressee.sensitivity.value:
-        return Facts(sensitive=False, exempted=exempted)
+        return Facts(
+            sensitive=False,
+            exempted=exempted,
+            internal=addressee.internal,
+            compliance=report,
+            all_mail=inspection.all_mail and routing is not None and routing.proven,
+        )
     certificate = found.certificate if found is not None else None
     routing_fault = "" if routing is None or routing.proven else routing.faults[0]
     return Facts(

@@ -42,6 +42,7 @@ class Facts:
     limit that the message exceeds, or is empty. ``wanted`` is the route that a rule asks for, or None.
     ``client`` is empty for a client that may have mail secured, else why it may not. ``outbox``: copies can
     be stored and handed in apart. ``portal``: there is one. ``factor``: the recipient can prove who he is.
+    ``all_mail``: what is not sensitive goes over mandatory DANE too, where that can be.
     """
 
     sensitive: bool
@@ -62,6 +63,7 @@ class Facts:
     outbox: bool = False
     portal: bool = False
     factor: bool = False
+    all_mail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,7 @@ class Decision:
 def decide(recipient: str, facts: Facts) -> Decision:
     """The route of one recipient; the first condition that fits decides."""
     if not facts.sensitive:
-        if facts.exempted:
-            return _decision(recipient, Route.PASS, "exempt", f"exempted by the rule {facts.exempted!r}")
-        return _decision(recipient, Route.PASS, "not-sensitive", "not sensitive")
+        return _not_sensitive(recipient, facts)
     if facts.internal:
         if facts.inside:
             decision = _decision(recipient, Route.PASS, "internal", "stays inside, next hop pinned")
@@ -107,6 +107,26 @@ def decide(recipient: str, facts: Facts) -> Decision:
     if facts.client:
         return _decision(recipient, Route.REJECT, "client-not-proven", facts.client)
     return _possible(_outside(recipient, facts), facts)
+
+
+def _not_sensitive(recipient: str, facts: Facts) -> Decision:
+    """Mail that may go in clear; it never waits for a fault of the better way."""
+    if facts.exempted:
+        reason = Reason("exempt", f"exempted by the rule {facts.exempted!r}")
+    else:
+        reason = Reason("not-sensitive", "not sensitive")
+    compliant = facts.compliance is not None and facts.compliance.status is Compliance.COMPLIANT
+    if facts.all_mail and compliant and not facts.internal and not facts.routing_fault:
+        dane = Reason("dane-for-all", "all mail to compliant domains goes over mandatory DANE")
+        return Decision(recipient, Route.DANE, (reason, dane))
+    return Decision(recipient, Route.PASS, (reason,))
+
+
+def passed(decision: Decision) -> Decision:
+    """The ordinary way, for mail that is not sensitive where the better one does not serve all."""
+    if decision.route is not Route.DANE:
+        return decision
+    return Decision(decision.recipient, Route.PASS, (*decision.reasons[:1], _NO_COPIES))
 
 
 def _possible(decision: Decision, facts: Facts) -> Decision:
@@ -234,4 +254,5 @@ def _reasons(decisions: Sequence[Decision]) -> tuple[Reason, ...]:
 
 
 _ORDER = (Route.PASS, Route.SMIME, Route.DANE, Route.PORTAL, Route.HOLD, Route.TEMPFAIL, Route.REJECT)
+_NO_COPIES = Reason("no-outbox", "not over mandatory DANE: copies cannot be handed in apart without a store")
 _APART = Reason("separate-copies", "recipients need copies of their own; send to each group apart")

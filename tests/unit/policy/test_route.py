@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from nta_milter.compliance.report import Compliance, ComplianceReport, Reason
-from nta_milter.policy.route import IN_PLACE, Certificate, Decision, Facts, Route, combine, decide
+from nta_milter.policy.route import IN_PLACE, Certificate, Decision, Facts, Route, combine, decide, passed
 
 REPORTS = (
     None,
@@ -170,3 +170,24 @@ def test_a_pinned_pass_stays_pinned():
 def test_mixed_waiting_names_only_what_it_waits_for():
     waiting = Decision("x@y.test", Route.TEMPFAIL, (Reason("compliance-unknown", "time-out"),))
     assert combine([PASS, waiting], one_copy=False, outbox=False).text == "time-out"
+
+
+def test_what_is_not_sensitive_goes_over_dane_only_where_all_mail_shall_and_can():
+    for all_mail, internal, report, fault, exempted in product(
+        BOOLEANS, BOOLEANS, REPORTS, ("", "table is empty"), ("", "newsletters")
+    ):
+        facts = Facts(
+            sensitive=False,
+            exempted=exempted,
+            internal=internal,
+            compliance=report,
+            routing_fault=fault,
+            all_mail=all_mail,
+        )
+        decision = decide("nurse@hospital.test", facts)
+        compliant = report is not None and report.status is Compliance.COMPLIANT
+        wanted = Route.DANE if all_mail and compliant and not internal and not fault else Route.PASS
+        assert decision.route is wanted
+        assert decision.reasons[0].code == ("exempt" if exempted else "not-sensitive")
+        assert passed(decision).route is Route.PASS
+        assert not decision.pinned
