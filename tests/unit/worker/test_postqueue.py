@@ -69,8 +69,9 @@ def test_a_queue_that_cannot_be_looked_at_is_temporary(tmp_path):
         Postqueue(tmp_path).look()
 
 
-def test_a_queue_id_from_outside_never_reaches_a_command_line(tmp_path):
-    asked = Postqueue(tmp_path / "nowhere")
-    with pytest.raises(TemporaryError):
-        asked.deliver_now("4X1")
-    asked.deliver_now("-f ALL")
+def test_a_queue_id_from_outside_never_reaches_a_command_line(tmp_path, monkeypatch):
+    run = []
+    monkeypatch.setattr(Postqueue, "_run", lambda self, *arguments: run.append(arguments))
+    for queue_id in ("-f ALL", "ALL;", "", "4X1 4X2", "../4X1", "4X1"):
+        Postqueue(tmp_path).deliver_now(queue_id)
+    assert run == [("-i", "4X1")]
