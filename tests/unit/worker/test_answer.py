@@ -1,115 +1,86 @@
-from datetime import timedelta
+"""Reports about mail that was opened on arrival: for each recipient that one names, and for nobody else."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from nta_milter.errors import TemporaryError
-from nta_milter.outbox.addresses import commit_id
-from nta_milter.policy.route import Route
-from nta_milter.store.keys import new_id
-from nta_milter.store.rows import DeliveryState, Form
+from nta_milter.audit.write import AuditWriter
+from nta_milter.config.model import InternalSettings, PolicySettings, Settings
+from nta_milter.message.headers import Headers
+from nta_milter.message.model import Message, Recipient
+from nta_milter.outbox.addresses import bounced_id
+from nta_milter.outbox.queue import Outbox
+from nta_milter.store.blobs import FileBlobs
+from nta_milter.store.database import Database
+from nta_milter.store.keys import PublicKeys
+from nta_milter.store.migrations import migrate
+from nta_milter.store.store import Store
 from nta_milter.worker.answer import Answers
-from tests.unit.outbox.conftest import AT, copies, message
-from tests.unit.worker.test_bounce import report
 
-LEASE = timedelta(minutes=10)
-
-
-@pytest.fixture
-def woken():
-    return []
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+GROUP = "\r\nFinal-Recipient: rfc822; %s\r\nAction: %s\r\nStatus: %s\r\n"
 
 
 @pytest.fixture
-def answers(store, audit, clock, woken):
-    return Answers(store, audit, clock, lambda: woken.append(1))
+def store(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/store.sqlite")
+    migrate(database)
+    (tmp_path / "blobs").mkdir()
+    public = PublicKeys(X25519PrivateKey.generate().public_key(), X25519PrivateKey.generate().public_key())
+    yield Store.of(database, FileBlobs(tmp_path / "blobs"), public)
+    database.close()
 
 
 @pytest.fixture
-def prepared(outbox):
-    whole = message()
-    return commit_id(outbox.prepare(whole, copies(whole, Route.PORTAL), "4X1", AT))
+def answers(store, tmp_path):
+    audit = AuditWriter(tmp_path / "audit.jsonl")
+    yield Answers(store, audit, lambda: AT, lambda: None)
+    audit.close()
 
 
-@pytest.fixture
-def sent(answers, prepared, store):
-    """The submission of a notification that Postfix has."""
-    answers.receive("commit", prepared, b"")
-    (submission,) = store.handover.claim(AT, LEASE)
-    store.handover.submitted(submission, "4X2", AT)
-    return submission
+def opened_for(store, *recipients, sender="nurse@hospital.test"):
+    settings = Settings(
+        policy=PolicySettings(mode="always"), internal=InternalSettings(domains=("care.test",))
+    )
+    whole = Message(
+        sender, (), tuple(Recipient(address, ()) for address in recipients), Headers(), memoryview(b"")
+    )
+    return bounced_id(Outbox(store, settings).opened(whole, AT))
 
 
-def test_a_commit_releases_is_recorded_and_wakes(answers, prepared, store, events, woken):
-    answers.receive("commit", prepared, b"a body that nobody looks at")
-    assert events() == ["released"]
-    assert woken
-    answers.receive("commit", prepared, b"")
-    assert events() == ["released"]
-    assert len(store.handover.claim(AT, LEASE)) == 1
+def report(*groups):
+    status = "Reporting-MTA: dns; mx.care.test\r\n" + "".join(GROUP % group for group in groups)
+    return (
+        "From: MAILER-DAEMON@care.test\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="x"\r\n\r\n--x\r\n'
+        f"Content-Type: message/delivery-status\r\n\r\n{status}\r\n--x--\r\n"
+    ).encode()
 
 
-def test_a_commit_that_nobody_knows_stays_with_postfix(answers):
-    with pytest.raises(TemporaryError, match="is not known"):
-        answers.receive("commit", new_id(), b"")
+def reported(store):
+    claimed = store.handover.claim(AT, timedelta(minutes=1))
+    return sorted((each.delivery.sender, each.delivery.recipient, each.status) for each in claimed)
 
 
-def test_a_commit_after_all_was_given_up_is_an_alarm_and_told(answers, prepared, store, caplog):
-    store.outgoing.abandon(prepared)
-    answers.receive("commit", prepared, b"")
-    assert "event=committed-after-abandoned" in caplog.text
-    (told,) = store.handover.claim(AT, LEASE)
-    assert (told.form, told.status) == (Form.REPORT, "5.3.0")
+def test_each_recipient_that_refused_is_reported_once(store, answers):
+    name = opened_for(store, "doctor@care.test", "Aide@care.test", "clerk@care.test")
+    groups = [("doctor@care.test", "failed", "5.1.1"), ("aide@care.test", "failed", "5.2.2")]
+    content = report(
+        *groups, ("clerk@care.test", "delayed", "4.2.2"), ("jan@citizen.test", "failed", "5.0.0")
+    )
+    for _ in range(2):
+        answers.receive("bounce", name, content)
+    assert reported(store) == [
+        ("nurse@hospital.test", "Aide@care.test", "5.2.2"),
+        ("nurse@hospital.test", "doctor@care.test", "5.1.1"),
+    ]
 
 
-def test_a_bounce_ends_the_delivery_and_is_told_by_its_status_alone(answers, sent, store, events):
-    answers.receive("bounce", sent.id, report(b"delayed", b"4.4.1"))
-    answers.receive("bounce", sent.id, b"Subject: out of office\r\n\r\n")
-    assert store.handover.find(sent.delivery.id).state is DeliveryState.SENT
-    answers.receive("bounce", sent.id, report())
-    answers.receive("bounce", sent.id, report())
-    assert store.handover.find(sent.delivery.id).state is DeliveryState.UNDELIVERABLE
-    (told,) = store.handover.claim(AT, LEASE)
-    assert (told.status, told.detail) == ("5.1.1", "")
-    assert events() == ["released", "undeliverable"]
-
-
-def test_a_bounce_of_a_request_to_the_sender_ends_no_delivery(answers, outbox, store):
-    whole = message()
-    attempt = commit_id(outbox.prepare(whole, copies(whole, Route.HOLD), "4X1", AT))
-    answers.receive("commit", attempt, b"")
-    (request,) = store.handover.claim(AT, LEASE)
-    store.handover.submitted(request, "4X2", AT)
-    answers.receive("bounce", request.id, report())
-    assert store.handover.find(request.delivery.id).state is DeliveryState.HELD
-
-
-def test_a_bounce_that_nobody_knows_is_thrown_away(answers, caplog):
-    answers.receive("bounce", new_id(), report())
-    assert "event=bounce-ignored" in caplog.text
-    assert "canary" not in caplog.text
-
-
-def test_who_answers_in_clear_is_asked_once_a_day(answers, sent, store, clock):
-    answer = b"From: jan@citizen.test\r\nSubject: Re: x\r\n\r\nmy secret\r\n"
-    for _ in range(3):
-        answers.receive("answer", sent.delivery.id, answer)
-    (asked,) = store.handover.claim(clock(), LEASE)
-    assert asked.form is Form.ANSWER
-    clock.advance(days=1)
-    answers.receive("answer", sent.delivery.id, answer)
-    assert Form.ANSWER in [each.form for each in store.handover.claim(clock(), LEASE)]
-
-
-@pytest.mark.parametrize(
-    "field",
-    [
-        b"Auto-Submitted: auto-replied",
-        b"Precedence: bulk",
-        b"Return-Path: <>",
-        b"auto-submitted: auto-generated (rejected)",
-    ],
-)
-def test_programs_get_no_answer(answers, sent, store, field):
-    answers.receive("answer", sent.delivery.id, field + b"\r\n\r\naway\r\n")
-    answers.receive("answer", new_id(), b"\r\nhello\r\n")
-    assert store.handover.claim(AT, LEASE) == ()
+def test_what_is_remembered_of_opened_mail_is_forgotten_with_the_rest(store, answers):
+    name = opened_for(store, "doctor@care.test")
+    swept = store.retention.sweep(AT, timedelta(days=30))
+    assert (swept.expired, swept.shredded, swept.forgotten) == ((), (), 0)
+    assert store.retention.sweep(AT + timedelta(days=30), timedelta(days=30)).forgotten == 1
+    answers.receive("bounce", name, report(("doctor@care.test", "failed", "5.1.1")))
+    assert reported(store) == []
