@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nta_milter.errors import LimitExceeded
 from nta_milter.message.buffer import Buffer
@@ -46,6 +46,9 @@ class Headers:
     """An immutable sequence of fields; names compare without regard to case."""
 
     fields: tuple[HeaderField, ...] = ()
+    _by_name: dict[bytes, list[HeaderField]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def parse(cls, data: Buffer) -> Headers:
@@ -64,8 +67,12 @@ class Headers:
 
     def all(self, name: str) -> tuple[HeaderField, ...]:
         """Every field of this name, in order."""
-        wanted = name.encode("ascii").lower()
-        return tuple(field for field in self.fields if field.name.lower() == wanted)
+        if not self._by_name:
+            by_name: dict[bytes, list[HeaderField]] = {}
+            for each in self.fields:
+                by_name.setdefault(each.name.lower(), []).append(each)
+            self._by_name.update(by_name)  # at once, for other threads
+        return tuple(self._by_name.get(name.encode("ascii").lower(), ()))
 
     def first(self, name: str) -> bytes | None:
         """The unfolded value of the first field of this name."""

@@ -16,7 +16,9 @@ def key_values(values: Mapping[str, str]) -> str:
 
 
 def _shown(value: str) -> str:
-    safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+    safe = value
+    if not value.isprintable():
+        safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
     if not safe or any(c in safe for c in ' "='):
         return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return safe

@@ -177,6 +177,11 @@ class ContentRules:
     patient_number: NumberPattern | None
     words: WordList
 
+    @property
+    def numbers_have_digits(self) -> bool:
+        """Whether a text without a digit has no number either, whatever the pattern of patient numbers."""
+        return self.patient_number is None or self.patient_number.digits > 0
+
     def kinds(self, text: str) -> Iterator[str]:
         """What kinds of sensitive content stand in a text, the quickest found first."""
         kinds: set[str] = set()

@@ -8,6 +8,7 @@ A reason says where and what kind; it never quotes content, so that it may stand
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -35,6 +36,7 @@ WORD_FILE_LIMIT = 10_000_000
 
 _TEXT_FIELDS = ("Subject", "Comments", "Keywords", "Thread-Topic")
 _ADDRESS_FIELDS = ("From", "Sender", "Reply-To", "To", "Cc")
+_MAY_SHOW_DIGIT = re.compile(rb"[0-9]|=\?")
 _WORDS_FOR = {
     "content-bsn": "a citizen service number",
     "content-patient-number": "a patient number",
@@ -125,8 +127,12 @@ def _content_reasons(
         for field in message.headers.all(name):
             yield from _kinds(rules, decode_words(field.value), name)
     for name in _ADDRESS_FIELDS:
-        # A department may be named by a word of the list, and writes about other things too.
-        names = address_list(field.value for field in message.headers.all(name))
+        # A department may be named by a word of the list, and writes about other things too: numbers alone
+        # count, and most names have no digit.
+        values = [field.value for field in message.headers.all(name)]
+        if rules.content.numbers_have_digits and not any(map(_MAY_SHOW_DIGIT.search, values)):
+            continue
+        names = address_list(values)
         displayed = "\n".join((*names.groups, *(mailbox.display for mailbox in names.mailboxes)))
         for reason in _kinds(rules, displayed, name):
             if reason.code != "content-word":

@@ -118,6 +118,22 @@ def test_an_attachment_that_cannot_be_read_counts_outside_only(name: str, data: 
     assert codes(mail, dataclasses.replace(CONTENT, unreadable="pass")) == []
 
 
+@pytest.mark.parametrize("name", ["From", "Sender", "Reply-To", "To", "Cc"])
+def test_a_number_in_a_name_counts_and_a_word_does_not(name: str) -> None:
+    encoded = base64.b64encode(f"BSN {BSN}".encode())
+    for value, patterned, found in (
+        (f'"mw. J. (BSN {BSN})" <a@care.test>'.encode(), r"PAT\d{5}", ["content-bsn"]),
+        (b"=?utf-8?B?" + encoded + b"?= <a@care.test>", r"PAT\d{5}", ["content-bsn"]),
+        (b"PAT12345 <a@care.test>", r"PAT\d{5}", ["content-patient-number"]),
+        (b"PAT-AB <a@care.test>", r"PAT-[A-Z]{2}", ["content-patient-number"]),
+        (b"Poli leukemie <a@care.test>", r"PAT\d{5}", []),
+        (f"<{BSN}.bsn@care.test>".encode(), r"PAT\d{5}", []),
+    ):
+        settings = dataclasses.replace(CONTENT, patient_number=patterned, words=("leukemie",))
+        mail = b"%b: %b\r\nSubject: x\r\n\r\nhoi\r\n" % (name.encode(), value)
+        assert codes(mail, settings) == found, value
+
+
 def test_too_long_an_attachment_counts_as_unreadable() -> None:
     mail = samples.mail(("a.txt", b"x" * 101))
     assert codes(mail, dataclasses.replace(CONTENT, text_limit=100)) == ["content-unreadable"]
