@@ -27,6 +27,7 @@ FAMILIES: tuple[str, ...] = (
     "worker",
     "store",
     "audit",
+    "outbox",
 )
 """Modules of this package, named as their command; ``register(commands)`` adds it."""
 

@@ -17,7 +17,16 @@ from nta_milter.store.access import add_submission, end_delivery, release_held
 from nta_milter.store.database import Database
 from nta_milter.store.keys import new_id
 from nta_milter.store.query import COLUMNS, delivery_of, delivery_rows, find_delivery
-from nta_milter.store.rows import ASKED, RELEASE, Delivery, DeliveryState, Form, MessageState, Submission
+from nta_milter.store.rows import (
+    ASKED,
+    RELEASE,
+    Delivery,
+    DeliveryState,
+    Form,
+    MessageState,
+    Pending,
+    Submission,
+)
 from nta_milter.store.schema import blobs, deliveries, factors, messages, submissions
 
 
@@ -125,6 +134,28 @@ class Handover:
         """What was set aside and waits for a person."""
         with self._database.reading() as connection:
             return _submissions(connection, submissions.c.state == "shunted")
+
+    def pending(self, limit: int = 1_000) -> tuple[Pending, ...]:
+        """What Postfix does not have yet, what was set aside first, then by the time of the next try."""
+        wanted = submissions.c.state.in_(("waiting", "claimed", "shunted"))
+        columns = (
+            submissions.c.id,
+            submissions.c.form,
+            submissions.c.state,
+            submissions.c.tries,
+            submissions.c.due_at,
+            submissions.c.fault,
+        )
+        on = submissions.c.delivery_id == deliveries.c.id
+        statement = (
+            delivery_rows(*columns, join=submissions, on=on)
+            .where(wanted)
+            .order_by(submissions.c.state != "shunted", submissions.c.due_at)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(statement).all()
+        return tuple(_pending(row) for row in rows)
 
     def retry(self, submission_id: str, at: datetime) -> bool:
         """Try what was set aside once more; False when it was not."""
@@ -360,6 +391,11 @@ def _submission(row: Any, retried: Container[str]) -> Submission:
         delivery=delivery_of(row),
         worker_wrap=wrap,
     )
+
+
+def _pending(row: Any) -> Pending:
+    name, form, state, tries, due_at, fault = row[len(COLUMNS) :]
+    return Pending(name, Form(form), state, tries, due_at, fault, delivery_of(row))
 
 
 def _undeliverable(connection: Connection, delivery_id: str, status: str, detail: str, at: datetime) -> bool:

@@ -222,6 +222,23 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """Something that Postfix does not have yet, as an administrator sees it.
+
+    ``state`` is waiting, claimed, or shunted (set aside until somebody has looked). ``fault`` is what was
+    said at the last try.
+    """
+
+    id: str
+    form: Form
+    state: str
+    tries: int
+    due_at: datetime
+    fault: str
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try of a client to hand in a message, with Postfix's queue id; ``id`` is in the commit address."""
 

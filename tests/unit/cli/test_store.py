@@ -183,3 +183,40 @@ def test_verify_names_the_record_that_was_changed(run, folder):
     assert "BROKEN at record 3: records 2 to 2 are missing" in said.out
     status, said = run("audit", "verify", "--json")
     assert (status, json.loads(said.out)[0]["fault"]["record"]) == (1, 3)
+
+
+# outbox
+
+
+def test_the_outbox_shows_what_waits_and_tries_what_was_set_aside(run, folder):
+    from datetime import UTC, datetime, timedelta
+
+    from nta_milter.outbox.addresses import commit_id
+    from nta_milter.outbox.queue import Outbox
+    from nta_milter.policy.route import Route
+    from tests.unit.outbox.conftest import copies, message
+
+    run("store", "init")
+    status, said = run("outbox", "list")
+    assert (status, said.out) == (0, "")
+    assert run("outbox", "retry")[0] == 1
+    settings = load(folder / "nta-milter.toml").settings
+    store = open_store(settings)
+    whole, at = message(), datetime.now(UTC)
+    attempt = commit_id(Outbox(store, settings).prepare(whole, copies(whole, Route.DANE), "4X1", at))
+    assert f"{attempt} uncommitted, 4X1, since " in run("outbox", "list")[1].out
+    store.outgoing.commit(attempt, at)
+    status, said = run("outbox", "list")
+    assert (status, " waiting: copy for jan@citizen.test, due " in said.out) == (0, True)
+    (submission,) = store.handover.claim(at, timedelta(minutes=1))
+    store.handover.failed(submission, "said 451", None)
+    status, said = run("outbox", "list")
+    assert status == 1
+    assert said.out == f"{submission.id} shunted: copy for jan@citizen.test, tried 1 times, said 451\n"
+    (found,) = json.loads(run("outbox", "list", "--json")[1].out)["pending"]
+    assert (found["state"], found["fault"], found["sender"]) == ("shunted", "said 451", "doctor@care.test")
+    status, said = run("outbox", "retry")
+    assert (status, said.out) == (0, f"{submission.id} is tried again\n")
+    assert run("outbox", "retry", submission.id)[0] == 1
+    assert run("outbox", "list")[0] == 0
+    store.close()
