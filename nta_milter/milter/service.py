@@ -242,24 +242,12 @@ class Service:
         job.evidence = peer.look_up(submission.message, submission.client, job.checks, job.snapshot, job.at)
         self._step(self._work, job, self._receive)
 
-    def _judge_peer(self, job: Job) -> peer.Peer:
-        """What was found of a mail's sender, recorded."""
-        submission = job.submission
-        judged = peer.judge(
-            submission.message, submission.client, job.checks, job.evidence, job.snapshot.settings
-        )
-        if judged.results:
-            reply = judged.reply
-            route = "pass" if reply is None else "reject" if reply.code.startswith("5") else "tempfail"
-            event = {"reject": Event.REFUSED, "tempfail": Event.DEFERRED}.get(route, Event.PEER_JUDGED)
-            reasons = tuple(Reason("peer", str(result)) for result in judged.results)
-            self._audit.write(job.record(event, route, reasons))
-        return judged
-
     def _receive(self, job: Job) -> None:
-        message = job.submission.message
-        judged = self._judge_peer(job)
+        message, client = job.submission.message, job.submission.client
+        judged = peer.judge(message, client, job.checks, job.evidence, job.snapshot.settings)
+        records = [_peer_record(job, judged)] if judged.results else []
         if judged.reply is not None:
+            self._audit.write(*records)
             job.log(logging.INFO, "peer-refused", reply=judged.reply.text)
             self._end(job, Outcome(reply=judged.reply))
             return
@@ -268,11 +256,13 @@ class Service:
             event = Event.VERIFIED if received.verified else Event.NOT_OPENED
             event = Event.OPENED if received.opened else event
             causes = (received.mark, *received.causes)
-            self._audit.write(job.record(event, "pass", tuple(Reason("result", cause) for cause in causes)))
+            records.append(job.record(event, "pass", tuple(Reason("result", cause) for cause in causes)))
         offer = received.offer
         if offer is not None and offer.entry is not None and offer.outcome in HARVESTED:
             subject = Reason("certificate", f"{offer.entry.certificate.subject}: {offer.reason}")
-            self._audit.write(job.record(HARVESTED[offer.outcome], "pass", (subject,)))
+            records.append(job.record(HARVESTED[offer.outcome], "pass", (subject,)))
+        if records:
+            self._audit.write(*records)
         job.log(
             logging.INFO,
             "incoming",
@@ -324,6 +314,17 @@ EVENTS = {
 
 HARVESTED = {Harvested.KEPT: Event.CERTIFICATE_SET, Harvested.PENDING: Event.CERTIFICATE_PENDING}
 """What becomes of a sender's certificate that is worth a record."""
+
+
+def _peer_record(job: Job, judged: peer.Peer) -> AuditRecord:
+    """What was found of a mail's sender, and whether the mail was refused for it."""
+    reply = judged.reply
+    event, route = Event.PEER_JUDGED, "pass"
+    if reply is not None:
+        event, route = (
+            (Event.REFUSED, "reject") if reply.code.startswith("5") else (Event.DEFERRED, "tempfail")
+        )
+    return job.record(event, route, tuple(Reason("peer", str(result)) for result in judged.results))
 
 
 def _records(job: Job, made: Plan) -> Iterator[AuditRecord]:

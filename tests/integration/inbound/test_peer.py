@@ -402,3 +402,11 @@ def test_without_the_libraries_only_what_can_be_judged_is_marked(tmp_path, monke
         assert alone.log.count("event=check-idle") == 3
         assert "missing=" in alone.log
         assert "python3-spf" in alone.log
+
+
+def test_shadow_mode_refuses_nothing_and_logs_what_would_be(tmp_path):
+    with running(tmp_path, 15354, mode="shadow", peer={"tls": "enforce"}) as alone:
+        actions = send(alone, FIELDS, tls=("", ""))
+        assert actions.verdict == "a"
+        assert actions.untouched
+        assert "event=peer-refused" in alone.log
