@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from nta_milter.config.model import Settings
+from nta_milter.message.address import envelope_domain
 from nta_milter.message.model import Entity
 from nta_milter.outbox.addresses import own_domain, reply_address
 from nta_milter.outbox.mail import header_fields, multipart, plain, text_part
@@ -82,7 +83,7 @@ class Composer:
     ) -> Entity:
         """The mail that tells a recipient where the message is; with ``Form.REMINDER``, once more."""
         written = self._write(form.value, delivery, url=self.link_url(token), to_recipient=True)
-        sender = self._settings.notification.sender or delivery.author
+        sender = self._settings.notification.sender or self._our_author(delivery)
         reply_to = reply_address(delivery.id, self._settings)
         return self._mail(written, sender, delivery.recipient, at, reply_to)
 
@@ -156,6 +157,12 @@ class Composer:
             _templates().get_template("mail.txt").render(values),
             _templates().get_template("mail.html").render(values),
         )
+
+    def _our_author(self, delivery: Delivery) -> str:
+        """The author, who is one of ours unless the message is a reply from the portal."""
+        internal = self._settings.internal
+        ours = internal.sender_domains or internal.domains
+        return delivery.author if envelope_domain(delivery.author) in ours else self._own_sender
 
     @staticmethod
     def _language(delivery: Delivery) -> str:

@@ -140,6 +140,11 @@ def test_the_organisation_sender_and_way_to_check_are_those_of_the_settings(sett
     assert "https://care.test/veilig" in plain
 
 
+def test_a_notification_is_never_sent_in_the_name_of_somebody_outside(composer):
+    made = composer.notification(delivery(author="jan@citizen.test"), Token.new(), AT)
+    assert read(made)["From"] == "postmaster@care.test"
+
+
 def test_the_request_to_the_sender_names_the_recipient_and_the_page(composer):
     token = Token.new()
     made = composer.hold(delivery(), token, AT)
