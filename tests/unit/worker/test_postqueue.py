@@ -72,6 +72,6 @@ def test_a_queue_that_cannot_be_looked_at_is_temporary(tmp_path):
 def test_a_queue_id_from_outside_never_reaches_a_command_line(tmp_path, monkeypatch):
     run = []
     monkeypatch.setattr(Postqueue, "_run", lambda self, *arguments: run.append(arguments))
-    for queue_id in ("-f ALL", "ALL;", "", "4X1 4X2", "../4X1", "4X1"):
+    for queue_id in ("-f ALL", "ALL;", "", "4X1 4X2", "../4X1", "4B5D20E2BD"):
         Postqueue(tmp_path).deliver_now(queue_id)
-    assert run == [("-i", "4X1")]
+    assert run == [("-i", "4B5D20E2BD")]
