@@ -16,6 +16,7 @@ FAMILIES: tuple[str, ...] = (
     "explain",
     "doctor",
     "check",
+    "cache",
     "record",
     "config",
     "keys",

@@ -147,6 +147,11 @@ class ComplianceLookup:
         self._proof_expires = self._clock() + holds
         return proof
 
+    def peek(self, domain: str, at: datetime) -> tuple[ComplianceReport, float] | None:
+        """What is in the cache about a domain, and for how many seconds more; nothing is looked up."""
+        held = self._domains.held(domain_name(domain) or domain)
+        return None if held is None else (self._judged(held.value, at), held.expires - self._clock())
+
     def flush(self, domain: str) -> bool:
         """Forget a domain and its hosts; False when it was not known."""
         name = domain_name(domain) or domain

@@ -44,6 +44,11 @@ class MilterSettings:
     spool_threshold: int = key(
         "body size kept in memory", default=1_048_576, unit="bytes", minimum=0, maximum=1_073_741_824
     )
+    control: Path = key(
+        "folder of the workers' control sockets, which nta-milter cache asks; nobody but root and the milter "
+        "may enter it, and without it there are none",
+        default=Path("/run/nta-milter"),
+    )
     hostname: str = key("name in nta.HOST, our authserv-id (RFC 8601); empty = this host's own", default="")
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
-from nta_milter.compliance.report import ComplianceReport, Reason
+from nta_milter.compliance.report import ComplianceReport, Reason, to_json
 from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError, StoreUnavailable
 from nta_milter.inbound import peer
 from nta_milter.inbound.receive import receive
@@ -286,6 +286,19 @@ class Service:
         except StoreUnavailable as error:
             job.log(logging.WARNING, "reports-to-postmaster", error=str(error))
             return opened
+
+    def control(self, command: str, domain: str) -> dict[str, object]:
+        """What the control socket tells (``nta-milter cache``)."""
+        compliance = self.snapshot.compliance
+        if command == "flush":
+            return {"domain": domain, "held": compliance.flush(domain)}
+        if command != "show":
+            raise ValueError(command)
+        known = compliance.peek(domain, self._clock())
+        if known is None:
+            return {"domain": domain, "held": False}
+        report, seconds = known
+        return {"domain": domain, "held": True, "seconds": int(seconds), "report": to_json(report)}
 
     def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
         """The answer to a fault that was met while the message came in."""

@@ -37,7 +37,14 @@ STOP_PATIENCE = 320
 SIGNALS = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
-FIXED = ("milter.socket", "milter.workers", "milter.threads", "milter.lookup_threads", "milter.timeout")
+FIXED = (
+    "milter.socket",
+    "milter.control",
+    "milter.workers",
+    "milter.threads",
+    "milter.lookup_threads",
+    "milter.timeout",
+)
 FIXED_TABLES = ("audit", "log")
 """What a process takes from the settings when it starts, and keeps."""
 

@@ -16,6 +16,7 @@ from nta_milter.config.load import load
 from nta_milter.errors import NtaMilterError
 from nta_milter.milter import memory
 from nta_milter.milter.callbacks import Callbacks
+from nta_milter.milter.control import serve as serve_control
 from nta_milter.milter.service import Service
 from nta_milter.policy.snapshot import Snapshot, build, with_store
 
@@ -46,7 +47,11 @@ def serve(snapshot: Snapshot, number: int, configuration: Path | None, control: 
     writer = open_writer(settings, f"{snapshot.authserv_id}:milter-{number}")
     service = Service(with_store(snapshot), writer, _now)
     prover = _Prover(service)
-    for work in (prover.run, lambda: _obey(service, prover, configuration, control)):
+    for work in (
+        prover.run,
+        lambda: _obey(service, prover, configuration, control),
+        lambda: serve_control(settings.milter.control, number, service.control),
+    ):
         threading.Thread(target=work, daemon=True).start()
     Callbacks.service = service
     Milter.factory = Callbacks

@@ -38,6 +38,7 @@ class Alone:
         self.dns = Dns(directory / "dns", [*zones(self.certificates), *more_zones], port=port)
         self.socket = directory / "milter.sock"
         self.postfix = directory / "postfix"
+        self.control = directory / "control"
         self._download = download
         self._changes = {**(secure_download(directory / "milter") if download else {}), **changes}
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,6 +135,7 @@ class Alone:
     def _write(self) -> None:
         folder = self.directory / "milter"
         self.postfix.mkdir(parents=True)
+        self.control.mkdir(mode=0o700)
         for file in SHIPPED.iterdir():
             text = file.read_text().replace("/etc/postfix", str(self.postfix))
             (self.postfix / file.name).write_text(text)
@@ -148,6 +150,7 @@ class Alone:
                 "socket": f"unix:{self.socket}",
                 "spool": str(folder / "spool"),
                 "hostname": "mx.care.test",
+                "control": str(self.control),
                 "workers": 1,
             },
             "dns": {
