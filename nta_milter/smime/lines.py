@@ -52,7 +52,7 @@ class Mover:
 
     def drop_line_ends(self, data: Buffer) -> bool:
         """Fill ``packed`` from BROKEN octets of text; False when its lines are not all 76 and CRLF."""
-        if len(data) != BROKEN:
+        if len(data) != BROKEN or data[CHARACTERS:LINE] != b"\r\n" or data[-2:] != b"\r\n":
             return False
         self.broken[:] = data
         if self.broken[CHARACTERS::LINE] != _RETURNS or self.broken[CHARACTERS + 1 :: LINE] != _FEEDS:

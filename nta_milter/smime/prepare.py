@@ -22,11 +22,12 @@ DEPTH_LIMIT = 50
 LINE_LIMIT = 998
 """Longest line without its CRLF (RFC 5322 section 2.1.1)."""
 
-_WINDOW = 1 << 18
+_WINDOW = 1 << 16
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _FROM_LINE = re.compile(rb"(\A|\n)From ")
 _TRAILING_BLANKS = re.compile(rb"[ \t]+(?=\r\n)|[ \t]+\Z")
 _PLAIN = bytes((9, 10, 13, *range(32, 127)))
+_NO_LINE_ENDS = bytes(byte for byte in range(256) if byte not in b"\r\n\0")
 _FRAGILE = re.compile(rb"[ \t]\r?\n|(?:\A|\n)From |(?:\A|[^\r])\n|\r(?!\n)|\0|[ \t]\Z")
 
 
@@ -87,8 +88,7 @@ def _all_lines(data: Buffer, fit: Callable[[bytes], bool], limit: int = _WINDOW)
 
 
 def _canonical(window: bytes) -> bool:
-    pairs = window.count(b"\r\n")
-    return window.count(b"\n") == pairs == window.count(b"\r") and b"\0" not in window
+    return len(window.translate(None, _NO_LINE_ENDS)) == 2 * window.count(b"\r\n")
 
 
 def _short_lines(window: bytes) -> bool:
