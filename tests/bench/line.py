@@ -34,6 +34,9 @@ BARS = {"not sensitive": 0.85, "scenario 1": 0.6}
 
 WORDS = {"not sensitive": "de lunch van vrijdag", "scenario 1": "de diagnose van vrijdag"}
 
+BOUNDARY = b"------------0pYq3lW9vT5bN8sKxJ2mR7cA"
+"""As long as those of mail programs are: what it costs to look for one depends on it."""
+
 _LISTENER = """
 {address}:{port} inet n - y - 100 smtpd
   -o syslog_name=postfix/bench
@@ -145,11 +148,12 @@ def message(words: str, size: int) -> bytes:
     return b"".join(
         (
             head,
-            b'Content-Type: multipart/mixed; boundary="part"\n\n--part\n',
+            b'Content-Type: multipart/mixed; boundary="%b"\n\n--%b\n' % (BOUNDARY, BOUNDARY),
             plain,
-            b"\n--part\nContent-Type: image/jpeg; name=foto.jpg\nContent-Transfer-Encoding: base64\n\n",
+            b"\n--%b\nContent-Type: image/jpeg; name=foto.jpg\n" % BOUNDARY,
+            b"Content-Transfer-Encoding: base64\n\n",
             base64.encodebytes(picture),
-            b"--part--\n",
+            b"--%b--\n" % BOUNDARY,
         )
     )
 
