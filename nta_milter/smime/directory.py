@@ -15,6 +15,7 @@ from typing import Literal, Protocol, cast
 from urllib.parse import quote, unquote
 
 from nta_milter.errors import CertificateError, KeyStoreError
+from nta_milter.message.address import a_labels, envelope_domain
 from nta_milter.smime.certificate import FILE_LIMIT, RecipientCertificate, certificates_from_pem
 
 CIPHERS = ("aes-256-cbc", "aes-128-cbc", "aes-256-gcm", "aes-128-gcm")
@@ -66,7 +67,7 @@ class CertificateDirectory:
         entries: Mapping[str, Sequence[RecipientCertificate]],
         personal: Iterable[PersonalSource] = (),
     ) -> None:
-        self.entries = {name: tuple(certificates) for name, certificates in entries.items()}
+        self.entries = {normal_name(name): tuple(certificates) for name, certificates in entries.items()}
         self._personal = tuple(personal)
 
     @property
@@ -98,9 +99,10 @@ class CertificateDirectory:
 
     def find(self, address: str, at: datetime) -> Found:
         """The certificate to encrypt to for ``address`` at ``at``: usable, the best class, issued last."""
-        lower = address.lower()
+        domain = envelope_domain(address)
+        lower = f"{address.rpartition('@')[0].lower()}@{domain}"
         reasons: list[Reason] = []
-        for name in (lower, lower.rpartition("@")[2]):
+        for name in (lower, domain):
             chosen = best_usable(self.entries.get(name, ()), at, reasons)
             if chosen is not None:
                 kind = "certificate-gateway" if name != lower else "certificate-configured"
@@ -137,6 +139,12 @@ def best_usable(
 def is_entry(file: Path) -> bool:
     """Whether a file of a certificate folder is an entry."""
     return file.suffix.lower() == ".pem" and not file.name.startswith(".") and file.is_file()
+
+
+def normal_name(name: str) -> str:
+    """An address or domain in lower case, its domain as A-labels, as look-ups compare it."""
+    local, at, domain = name.lower().rpartition("@")
+    return f"{local}{at}{a_labels(domain) or domain}"
 
 
 def entry_name(file: Path) -> str:

@@ -141,3 +141,17 @@ def test_any_text_is_an_entry_or_a_certificate_error(pieces, tail):
         parse_entry(text, "personal")
     (entry,) = parse_entry(tail.replace(b"-", b"") + b"\n" + person("p256").certificate.pem(), "personal")
     assert entry.certificate == person("p256").certificate
+
+
+@pytest.mark.parametrize(
+    ("file", "address"),
+    [
+        ("care.test", "bob@CARE.test."),
+        ("xn--brger-kva.test", "bob@bürger.test"),
+        ("bürger.test", "bob@xn--brger-kva.test"),
+        ("bob@xn--brger-kva.test", "Bob@BÜRGER.test"),
+    ],
+)
+def test_a_domain_is_found_however_it_is_written(tmp_path, file, address):
+    (tmp_path / f"{file}.pem").write_bytes(person("p256").certificate.pem())
+    assert CertificateDirectory.load(tmp_path).find(address, NOW).certificate is not None
