@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,14 @@ from datetime import datetime
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.compliance.report import ComplianceReport, Reason, to_json
-from nta_milter.errors import CertificateError, MessageError, NtaMilterError, PermanentError, StoreUnavailable
+from nta_milter.errors import (
+    CertificateError,
+    LookupUnavailable,
+    MessageError,
+    NtaMilterError,
+    PermanentError,
+    StoreUnavailable,
+)
 from nta_milter.inbound import peer
 from nta_milter.inbound.receive import receive
 from nta_milter.message.model import Recipient
@@ -164,13 +172,15 @@ class Service:
 
     def _look_up(self, job: Job) -> None:
         assert job.inspection is not None
-        job.reports = job.snapshot.compliance.reports(
-            job.inspection.domains, job.at, job.snapshot.settings.dns.deadline
-        )
+        deadline = job.snapshot.settings.dns.deadline
+        until = time.monotonic() + deadline
+        job.reports = job.snapshot.compliance.reports(job.inspection.domains, job.at, deadline)
         if job.snapshot.certificates.asks:
             # Found again by the plan, which must not wait for DNS.
             for addressee in job.inspection.addressees:
                 if addressee.sensitivity.value and not addressee.internal:
+                    if time.monotonic() > until:
+                        raise LookupUnavailable("certificates could not be looked up in time, try again")
                     job.snapshot.certificates.find(addressee.recipient.address, job.at)
         self._step(self._work, job, self._finish)
 
