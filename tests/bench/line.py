@@ -75,7 +75,18 @@ def listening(folder: Path, *, download: bool = False) -> Iterator[Laboratory]:
         )
         care = laboratory.postfix["care"]
         care.edit("master.cf", (care.home / "etc" / "master.cf").read_text() + listeners)
+        for port in PORTS.values():
+            laboratory.wait_for(lambda port=port: _listens(laboratory, port), f"port {port}")
         yield laboratory
+
+
+def _listens(laboratory: Laboratory, port: int) -> bool:
+    """Whether Postfix has read its new configuration: reload does not wait for that."""
+    try:
+        laboratory.namespace.connect(ADDRESS, port).close()
+    except OSError:
+        return False
+    return True
 
 
 def _case(laboratory: Laboratory, kind: str, size: str, scale: int) -> Case:
