@@ -16,6 +16,7 @@ from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError
 SHIPPED = Path(__file__).resolve().parents[2] / "packaging" / "postfix"
 TABLES = ("nta_route", "nta_hand", "nta_requeue", "nta_strip", "nta_transport", "nta_keep")
 START_LIMIT = 20.0
+SETTLING = 0.3
 _INSTALLED = (
     "postfix-files",
     "postfix-files.d",
@@ -256,6 +257,8 @@ class Postfix:
             if time.monotonic() > limit:
                 raise NamespaceError(f"Postfix of {self.host.name} does not reload:\n{self.log()}")
             time.sleep(0.02)
+        # an idle smtpd of before may still take one connection until it has seen that it shall end
+        time.sleep(SETTLING)
 
     def log(self) -> str:
         """Its log so far."""

@@ -139,7 +139,7 @@ def test_a_database_that_is_away_is_said_so_and_comes_back(own):
         (lambda site: (site.folder / "portal-key").chmod(0o644), "may be used by everybody"),
         (lambda site: (site.folder / "portal-key").unlink(), "cannot be read"),
         (lambda site: (site.folder / "public" / "worker.pem").write_text("x"), "is not a public key"),
-        (lambda site: (site.folder / "store.sqlite").unlink(), "run nta-milter migrate"),
+        (lambda site: (site.folder / "store.sqlite").unlink(), "run nta-milter store init"),
     ],
 )
 def test_a_portal_that_cannot_work_does_not_start_and_says_why(tmp_path, change, said):
