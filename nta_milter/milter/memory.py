@@ -10,8 +10,12 @@ KEPT_BLOCK = 32 << 20
 KEPT = 64 << 20
 """Free memory at the end of an arena, in bytes, above which malloc(3) gives it back."""
 
+ARENAS = 2
+"""Heaps that the threads share, so that not each keeps memory of its own; they allocate one after the other."""
+
 _TRIM_THRESHOLD = -1  # the numbers of malloc.h
 _MMAP_THRESHOLD = -3
+_ARENA_MAX = -8
 
 
 def keep() -> None:
@@ -24,3 +28,4 @@ def keep() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, KEPT_BLOCK)
         mallopt(_TRIM_THRESHOLD, KEPT)
+        mallopt(_ARENA_MAX, ARENAS)
