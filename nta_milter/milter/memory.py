@@ -11,7 +11,7 @@ KEPT = 64 << 20
 """Free memory at the end of an arena, in bytes, above which malloc(3) gives it back."""
 
 ARENAS = 2
-"""Heaps that the threads share, so that not each keeps memory of its own; they allocate one after the other."""
+"""Heaps that the threads share, so that not each keeps memory of its own; they allocate in turn anyway."""
 
 _TRIM_THRESHOLD = -1  # the numbers of malloc.h
 _MMAP_THRESHOLD = -3
