@@ -412,24 +412,6 @@ def test_a_large_sensitive_message_is_encrypted_whole(alone):
     assert content(alone, inner).get_payload(decode=True) == body
 
 
-def test_a_postfix_that_dies_while_a_long_body_is_sent_holds_nobody_up(alone):
-    body = BSN + b"\r\n" + (b"x" * 76 + b"\r\n") * 130_000
-    before = alone.log.count("Postfix takes no more of the message")
-    leaving = 10  # more than there are threads
-    for _ in range(leaving):
-        doctor(alone).send_and_leave("doctor@care.test", ["nurse@hospital.test"], TEXT, body)
-    alone.wait_for("Postfix takes no more of the message", times=before + leaving)
-    assert send(alone, ["nurse@hospital.test"], TEXT, BSN).verdict == "a"
-
-
-@pytest.mark.parametrize("lines", [1, 130_000])
-def test_invariant_2_a_message_that_cannot_be_recorded_does_not_go(tmp_path, lines):
-    with Alone(tmp_path, 15316, audit={"file": "/dev/full"}) as full:
-        actions = send(full, ["nurse@hospital.test"], TEXT, BSN + b"\r\n" + (b"x" * 76 + b"\r\n") * lines)
-        assert actions.reply.startswith("451 ")
-        assert "event=outgoing" not in full.log
-
-
 def test_every_outcome_of_a_sensitive_message_is_audited(alone):
     send(alone, ["nurse@hospital.test"], TEXT, BSN)
     assert '"event": "sent"' in alone.audit
