@@ -42,8 +42,8 @@ def mail(recipient: str, text: str, attachment: str = "") -> str:
 
 
 def send(machine, message: str, *recipients: str) -> None:
-    (machine.folder / "root" / "message.eml").write_text(message)
-    machine.run(f"sendmail -i -f doctor@care.test {' '.join(recipients)} </root/message.eml; postqueue -f")
+    (machine.folder / "srv" / "message.eml").write_text(message)
+    machine.run(f"sendmail -i -f doctor@care.test {' '.join(recipients)} </srv/message.eml; postqueue -f")
 
 
 def journal(machine, unit: str) -> str:
@@ -206,7 +206,8 @@ def test_mail_that_goes_apart_is_committed_and_handed_in_by_the_worker(world):
 def test_the_worker_sees_the_queue_under_the_same_restrictions(world):
     process = world.run("systemctl show -P MainPID nta-worker").strip()
     listed = world.run(
-        f"nsenter -t {process} -m -- setpriv --reuid nta-worker --regid nta-worker --init-groups --no-new-privs "
+        f"nsenter -t {process} -m -- "
+        "setpriv --reuid nta-worker --regid nta-worker --init-groups --no-new-privs "
         "postqueue -j; echo status $?"
     )
     assert listed.endswith("status 0\n")

@@ -1,4 +1,4 @@
-"""The world around an installed nta-milter, run in a machine: DNS, care.test's mail store, the citizen's host.
+"""The world around an installed nta-milter, run in a machine: DNS, mail store, the citizen's host.
 
 ``python3 -m tests.packaging.world FOLDER`` writes to FOLDER what an administrator has before he begins: a key
 file with its password, a certificate of hospital.test, an authority. It prints ``ready`` and stays.
