@@ -255,7 +255,7 @@ def test_an_upgrade_restarts_what_runs_and_keeps_what_was_made(world):
         world.run(state),
         world.run("systemctl show -P MainPID nta-milter nta-worker nta-portal"),
     )
-    world.run("dpkg -i /srv/*.deb", limit=90)
+    world.run("cd /root; dpkg -i *.deb", limit=90)
     assert world.run(state) == before
     after = world.run("systemctl show -P MainPID nta-milter nta-worker nta-portal")
     assert not set(process.split()) & set(after.split())
@@ -292,7 +292,7 @@ def test_purging_keeps_messages_and_keys_unless_they_are_given_up(world):
 
 
 def test_purging_removes_all_when_told_to(world):
-    world.run("dpkg -i /srv/nta-milter_*.deb")
+    world.run("cd /root; dpkg -i nta-milter_*.deb")
     world.run("echo nta-milter nta-milter/remove-store boolean true | debconf-set-selections")
     world.run("apt-get purge --yes nta-milter")
     assert not (world.folder / "var/lib/nta-milter").exists()
