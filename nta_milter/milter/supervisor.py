@@ -61,6 +61,7 @@ class Supervisor:
     def __init__(self, configuration: Path | None) -> None:
         self._configuration = configuration
         self._workers: dict[int, tuple[int, int]] = {}
+        self._listener: socket.socket | None = None
         self._snapshot = without_store(build(load(configuration).settings))
         self._started = self._snapshot.settings
 
@@ -70,6 +71,7 @@ class Supervisor:
         log_lines.start(settings.log)
         os.umask(0o007)
         self._open(settings.milter.socket)
+        self._listener = _listening()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in range(settings.milter.workers):
             self._start_worker(number)
@@ -150,16 +152,21 @@ class Supervisor:
             Path(path).unlink(missing_ok=True)
 
     def _wake(self) -> None:
-        """Connect once: all workers wake up for one connection, and who comes too late waits in accept(2),
-        where libmilter does not see that it should stop."""
+        """Have all workers leave accept(2): all wake up for one connection, and who comes too late waits
+        there, where libmilter does not see that it should stop. The first worker that stops removes the
+        socket's name, unless we are root; then the socket itself is shut, which takes libmilter a second."""
         kind, _, place = self._snapshot.settings.milter.socket.partition(":")
-        with contextlib.suppress(OSError):
+        try:
             if kind in ("unix", "local"):
                 with socket.socket(socket.AF_UNIX) as client:
                     client.connect(place)
             else:
                 port, _, host = place.partition("@")
                 socket.create_connection((host or "localhost", int(port)), timeout=1).close()
+        except OSError:
+            if self._listener is not None:
+                with contextlib.suppress(OSError):  # shut already
+                    self._listener.shutdown(socket.SHUT_RDWR)
 
     def _stop(self) -> int:
         notify(STOPPING)
@@ -183,3 +190,15 @@ class Supervisor:
         self._remove_socket()
         log.info("-: event=stopped")
         return 1 if worst else 0
+
+
+def _listening() -> socket.socket | None:
+    """The socket that libmilter has opened in this process, by a descriptor of our own."""
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # no socket, or the descriptor of this listing
+            found = socket.socket(fileno=int(path.name))
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            theirs = found.detach()
+            if listens:
+                return socket.socket(fileno=os.dup(theirs))
+    return None

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -131,4 +132,6 @@ async def serve(listener: socket.socket, handler: Handler, hostname: str) -> asy
         enable_SMTPUTF8=True,
         loop=loop,
     )
-    return await loop.create_unix_server(factory, sock=listener)
+    # Newer Python would remove the socket file at the end, which is systemd's where it has handed it over.
+    options: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    return await loop.create_unix_server(factory, sock=listener, **options)
