@@ -18,6 +18,7 @@ ADDRESS_LIMIT = 10_000
 """Most addresses that are read from the fields of one name."""
 
 _DOMAIN_LENGTH = 253
+_CACHED_LENGTH = 512
 
 # One token of RFC 5322 section 3.2: quoted string, blanks, domain literal, special, or a run of anything
 # else. Comments nest and are counted by hand. A quoted string without an end takes all, so that no byte is
@@ -77,6 +78,19 @@ def addresses(headers: Headers, name: str) -> tuple[str, ...]:
 
 def address_list(values: Iterable[bytes]) -> AddressList:
     """Read unfolded values of From, To, Cc, Reply-To or Sender."""
+    given = tuple(values)
+    if len(given) == 1 and len(given[0]) <= _CACHED_LENGTH:
+        return _cached(given[0])
+    return _read(given)
+
+
+@lru_cache(maxsize=1024)
+def _cached(value: bytes) -> AddressList:
+    """One message is asked several times who sent it, and the same people write again."""
+    return _read((value,))
+
+
+def _read(values: tuple[bytes, ...]) -> AddressList:
     reader = _Reader()
     for value in values:
         reader.read(value)

@@ -142,20 +142,19 @@ class WordList:
         """Whether one of them stands in the text; ``folded`` is the same text folded."""
         if self.starts:
             line = b" %b " % folded.translate(_TOKENS)
-            if self._begins(line):
-                tokens = line.split()
-                if not self.words.isdisjoint(tokens) or self._has_phrase(tokens):
-                    return True
+            present = self._starts_in(line)
+            if not self.words.isdisjoint(present) or (present and self._has_phrase(line.split())):
+                return True
         if not self.foreign or text.isascii():
             return False
         lower = text.casefold()
         return any(word in lower and _is_whole(word, lower) for word in self.foreign)
 
-    def _begins(self, line: bytes) -> bool:
-        """Whether one of ``starts`` stands there: a few are found sooner than a text is split into words."""
+    def _starts_in(self, line: bytes) -> frozenset[bytes]:
+        """Which of ``starts`` stand there: a few are found sooner than a text is split into words."""
         if len(self.starts) <= FEW:
-            return any(b" %b " % word in line for word in self.starts)
-        return not self.starts.isdisjoint(line.split())
+            return frozenset(word for word in self.starts if b" %b " % word in line)
+        return self.starts.intersection(line.split())
 
     def _has_phrase(self, tokens: list[bytes]) -> bool:
         present = frozenset(tokens)
