@@ -163,7 +163,7 @@ def _facts(
 
 
 def _has_factor(addressee: Addressee, snapshot: Snapshot) -> bool:
-    """Whether the recipient can prove who he is; asked of the store only where the portal may be needed."""
+    """Whether the recipient can prove who he is: one question to the store for each recipient outside."""
     if snapshot.store is None or addressee.internal:
         return False
     return snapshot.store.access.can_prove(addressee.recipient.address)
