@@ -238,7 +238,7 @@ class Service:
     def _deposit(self, job: Job, made: Plan) -> Outcome:
         """Store the message for its one recipient and put the notification in its place."""
         (copy,) = copies(made, job.snapshot, job.at)
-        deposit = job.outbox().deposit(job.submission.message, copy, job.at)
+        deposit = job.outbox().deposit(job.submission.message, copy, job.submission.queue_id, job.at)
         return Outcome(
             headers=deposit.notification.headers,
             body=deposit.notification.body,
@@ -292,7 +292,8 @@ class Service:
         if job.snapshot.store is None or not message.sender:
             return opened
         try:
-            return dataclasses.replace(opened, sender=job.outbox().opened(message, job.at))
+            sender = job.outbox().opened(message, job.submission.queue_id, job.at)
+            return dataclasses.replace(opened, sender=sender)
         except StoreUnavailable as error:
             job.log(logging.WARNING, "reports-to-postmaster", error=str(error))
             return opened

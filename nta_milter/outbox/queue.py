@@ -88,11 +88,11 @@ class Outbox:
         attempt_id = new_id()
         digest = digest_of(message, copies, queue_id)
         if self._store.outgoing.attach(digest, attempt_id, queue_id, at) is None:
-            new, _ = self._stored(message, copies, digest, at)
+            new, _ = self._stored(message, copies, digest, queue_id, at)
             self._store.outgoing.prepare(new, Attempt(attempt_id, new.id, queue_id, at))
         return commit_address(attempt_id)
 
-    def deposit(self, message: Message, copy: Copy, at: datetime) -> Deposit:
+    def deposit(self, message: Message, copy: Copy, queue_id: str, at: datetime) -> Deposit:
         """Store a message for one recipient of the portal durably, and write the notification for its place.
 
         If the transaction fails after this, nobody ever had the link: it ends with its time.
@@ -100,7 +100,7 @@ class Outbox:
         Raises:
             StoreUnavailable: nothing was stored; the message must be answered with 4xx.
         """
-        new, key = self._stored(message, [copy], "", at, for_worker=self._settings.portal.resend)
+        new, key = self._stored(message, [copy], "", queue_id, at, for_worker=self._settings.portal.resend)
         token = Token.new()
         delivery_id = new.deliveries[0].id
         sealed = self._store.public.for_link(token, key, new.id)
@@ -109,7 +109,7 @@ class Outbox:
         sender = bounce_address(delivery_id, self._settings)
         return Deposit(delivery_id, notification, sender, "RET=HDRS")
 
-    def opened(self, message: Message, at: datetime) -> str:
+    def opened(self, message: Message, queue_id: str, at: datetime) -> str:
         """An envelope sender for mail that was opened on arrival.
 
         A report about it would quote what was encrypted; so it comes to us, and its sender gets one without
@@ -135,6 +135,7 @@ class Outbox:
                 blobs=(),
                 deliveries=deliveries,
                 arguments=message.sender_arguments,
+                queue_id=queue_id,
             )
         )
         return bounce_address(deliveries[0].id, self._settings)
@@ -144,6 +145,7 @@ class Outbox:
         message: Message,
         copies: Sequence[Copy],
         digest: str,
+        queue_id: str,
         at: datetime,
         *,
         for_worker: bool = True,
@@ -182,6 +184,7 @@ class Outbox:
             blobs=tuple(blobs.values()),
             deliveries=tuple(deliveries),
             arguments=message.sender_arguments,
+            queue_id=queue_id,
         )
         return new, key
 

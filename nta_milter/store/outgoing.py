@@ -123,6 +123,7 @@ class Outgoing:
             ).rowcount
             if not first:
                 _double(connection, attempt.message_id, at)
+            _name(connection, attempt.message_id, attempt.queue_id)
             _release(connection, attempt.message_id, at)
             return Commit.RELEASED
 
@@ -228,11 +229,21 @@ def _store(
                 "next_hop": delivery.next_hop,
                 "reasons": json.dumps(delivery.reasons),
                 "state": deliveries_are.value,
+                "queue_id": new.queue_id,
                 "created_at": new.created_at,
                 "downloads": 0,
             }
             for delivery in new.deliveries
         ],
+    )
+
+
+def _name(connection: Connection, message_id: str, queue_id: str) -> None:
+    """Of several tries, the committed one gives what is released its queue id."""
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.message_id == message_id, deliveries.c.state == DeliveryState.PREPARED.value)
+        .values(queue_id=queue_id)
     )
 
 

@@ -36,6 +36,7 @@ COLUMNS = (
     messages.c.arguments.label("message_arguments"),
     messages.c.language,
     messages.c.reply_to,
+    deliveries.c.queue_id,
 )
 
 

@@ -99,6 +99,7 @@ class NewMessage:
     """A message to be stored; its blobs are on disk already, as (id, size of the content).
 
     ``digest`` recognises a second attempt at the same message. ``author`` is the address in From.
+    ``queue_id`` is Postfix's, by which the message is followed; a reply of the portal has its own id there.
     ``worker_wrap`` is None where the worker shall not open it.
     """
 
@@ -114,6 +115,7 @@ class NewMessage:
     deliveries: tuple[NewDelivery, ...]
     arguments: tuple[str, ...] = ()
     reply_to: str | None = None
+    queue_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ class Delivery:
     message_arguments: tuple[str, ...]
     language: str
     reply_to: str | None
+    queue_id: str = ""
+    """Postfix's, of the message that it came with; of several tries, the committed one's."""
 
 
 @dataclass(frozen=True, slots=True)

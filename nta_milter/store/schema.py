@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 1
+VERSION = 2
 """The version of this schema; a change of it is a new step in ``migrations``."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,6 +99,7 @@ deliveries = Table(
     Column("next_hop", Text, nullable=False),
     Column("reasons", Text, nullable=False),  # JSON
     Column("state", String(16), nullable=False),
+    Column("queue_id", Text, nullable=False, server_default=""),  # Postfix's, of the message it came with
     Column("created_at", Moment, nullable=False),
     Column("opened_at", Moment),
     Column("read_at", Moment),

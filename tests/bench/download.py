@@ -178,7 +178,7 @@ def _deposit(folder: Path, scale: int) -> Case:
         copy = Copy(jan, Route.PORTAL, Entity(headers, body))
         processor, begun = time.process_time(), time.perf_counter()
         for _ in range(DEPOSITS * scale):
-            outbox.deposit(whole, copy, datetime.now(UTC))
+            outbox.deposit(whole, copy, "4X1", datetime.now(UTC))
         sample = Sample(DEPOSITS * scale, time.perf_counter() - begun, time.process_time() - processor)
         for name, _ in list(store.blobs.listed()):
             store.blobs.delete(name)

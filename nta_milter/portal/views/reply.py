@@ -112,6 +112,7 @@ def _store(visit: Visit, opened: Opened, message_id: str) -> None:
             blobs=((blob_id, len(mail)),),
             deliveries=(NewDelivery(new_id(), blob_id, delivery.author, "tempfail"),),
             reply_to=delivery.id,
+            queue_id=message_id,
         )
     )
     portal.record(Event.REPLIED, delivery, {"reply": message_id})

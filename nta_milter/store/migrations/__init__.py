@@ -14,7 +14,19 @@ from nta_milter.store.schema import VERSION, metadata, schema_version
 
 Step = Callable[[Connection], None]
 
-STEPS: Mapping[int, Step] = MappingProxyType({})
+
+def _queue_ids(connection: Connection) -> None:
+    """2: each delivery has the queue id of the message that it came with."""
+    connection.execute(text("ALTER TABLE deliveries ADD COLUMN queue_id TEXT NOT NULL DEFAULT ''"))
+    connection.execute(
+        text(
+            "UPDATE deliveries SET queue_id = COALESCE((SELECT MAX(attempts.queue_id) FROM attempts "
+            "WHERE attempts.message_id = deliveries.message_id AND attempts.state <> 'abandoned'), '')"
+        )
+    )
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _queue_ids})
 """The step that leads *to* each version after the first. A step that has been released never changes."""
 
 _LOCK = 7_516_001

@@ -26,7 +26,7 @@ def test_invariant_2_content_is_synced_before_its_rows_and_these_before_the_repl
     if how == "prepare":
         outbox.prepare(whole, copies(whole, Route.PORTAL), "4X1", AT)
     else:
-        outbox.deposit(whole, copies(whole, Route.PORTAL)[0], AT)
+        outbox.deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
     assert done[-4:] == ["content", "name", "folder", "rows"]
     with store.database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL

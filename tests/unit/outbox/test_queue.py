@@ -117,7 +117,7 @@ def test_a_message_id_and_date_that_postfix_made_do_not_count(outbox, store):
 
 def test_a_deposit_is_stored_and_its_notification_tells_nothing(outbox, store, portal):
     whole = message()
-    deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], AT)
+    deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
     sent = bytes(deposit.notification)
     assert b"canary" not in sent
     assert b"piet" not in sent
@@ -141,7 +141,7 @@ def test_the_worker_opens_a_deposit_only_with_resend(store, settings, worker, re
         settings, portal=PortalSettings(url="https://veilig.care.test", resend=resend)
     )
     whole = message()
-    deposit = Outbox(store, wanted).deposit(whole, copies(whole, Route.PORTAL)[0], AT)
+    deposit = Outbox(store, wanted).deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
     found = store.access.find(deposit.delivery_id)
     wrap = store.handover.worker_wrap(found.message_id)
     assert (wrap is not None) is resend

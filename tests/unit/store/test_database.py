@@ -132,12 +132,24 @@ def test_an_empty_database_gets_every_table_and_the_version(empty):
 def test_steps_run_in_order_from_the_version_found(empty):
     migrate(empty)
     done = []
-    steps = {number: (lambda _, number=number: done.append(number)) for number in (2, 3, 4)}
+    steps = {number: (lambda _, number=number: done.append(number)) for number in range(VERSION, VERSION + 4)}
     assert migrate(empty, steps, VERSION + 2) == VERSION
-    assert done == [2, 3]
+    assert done == [VERSION + 1, VERSION + 2]
     assert migrate(empty, steps, VERSION + 3) == VERSION + 2
-    assert done == [2, 3, 4]
+    assert done == [VERSION + 1, VERSION + 2, VERSION + 3]
     assert migrations.version(empty) == VERSION + 3
+
+
+def test_deliveries_of_version_1_get_their_queue_ids(database, make):
+    made = make("portal", "dane")
+    made.prepared()
+    with database.transaction() as connection:
+        connection.execute(text("ALTER TABLE deliveries DROP COLUMN queue_id"))
+        connection.execute(schema_version.update().values(version=1))
+    assert migrate(database) == 1
+    found = made.store.handover.list_deliveries(message_id=made.new.id)
+    assert [delivery.queue_id for delivery in found] == ["4X1", "4X1"]
+    migrations.require(database)
 
 
 def test_a_step_that_fails_undoes_all_of_them(empty):
@@ -150,10 +162,10 @@ def test_a_step_that_fails_undoes_all_of_them(empty):
         connection.execute(text("SELECT * FROM nowhere"))
 
     with pytest.raises(StoreUnavailable):
-        migrate(empty, {2: add, 3: fail}, 3)
-    assert migrations.version(empty) == 1
+        migrate(empty, {VERSION + 1: add, VERSION + 2: fail}, VERSION + 2)
+    assert migrations.version(empty) == VERSION
     assert "more" not in tables(empty)["rates"]
-    migrate(empty, {2: add}, 2)
+    migrate(empty, {VERSION + 1: add}, VERSION + 1)
     assert "more" in tables(empty)["rates"]
 
 
@@ -176,7 +188,7 @@ def test_processes_that_migrate_at_once_do_it_once(empty, url):
 
     def run():
         opened = Database(url)
-        migrate(opened, {2: step}, 2)
+        migrate(opened, {VERSION + 1: step}, VERSION + 1)
         opened.close()
 
     migrate(empty)

@@ -48,3 +48,16 @@ def test_a_commit_that_is_repeated_does_nothing_more(store, make):
     assert len(store.handover.claim(AT, LEASE)) == 1
     assert store.handover.claim(AT, LEASE) == ()
     assert store.outgoing.commit("0" * 32, AT) is Commit.UNKNOWN
+
+
+def test_a_delivery_has_the_queue_id_of_the_try_that_was_committed(store, make):
+    made = make("portal")
+    first = made.prepared()
+    store.outgoing.attach("d", "1" * 32, "4X2", AT)
+    store.outgoing.commit("1" * 32, AT)
+    (delivery,) = store.handover.list_deliveries(message_id=made.new.id)
+    assert delivery.queue_id == "4X2"
+    # the first try was queued as well: the message was meant twice
+    store.outgoing.commit(first.id, AT)
+    found = store.handover.list_deliveries(message_id=made.new.id)
+    assert sorted(each.queue_id for each in found) == ["4X1", "4X2"]

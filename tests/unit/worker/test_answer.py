@@ -46,7 +46,7 @@ def opened_for(store, *recipients, sender="nurse@hospital.test"):
     whole = Message(
         sender, (), tuple(Recipient(address, ()) for address in recipients), Headers(), memoryview(b"")
     )
-    return bounced_id(Outbox(store, settings).opened(whole, AT))
+    return bounced_id(Outbox(store, settings).opened(whole, "4X1", AT))
 
 
 def report(*groups):
