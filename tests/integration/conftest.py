@@ -18,7 +18,10 @@ class Plumbing(Laboratory):
 
     def order(self, **orders: Any) -> None:
         """What the milter does with the mails to come: ``route``, ``recipient``, ``reply``."""
-        (self.directory / "care" / "nta-milter" / "noop.json").write_text(json.dumps(orders))
+        file = self.directory / "care" / "nta-milter" / "noop.json"
+        whole = file.with_suffix(".new")
+        whole.write_text(json.dumps(orders))
+        whole.replace(file)
 
     def seen(self) -> list[dict[str, Any]]:
         """What the milter has seen, a dictionary for each mail."""

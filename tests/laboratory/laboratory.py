@@ -394,9 +394,9 @@ class Laboratory:
         (folder / "resolver.conf").write_text(
             'server:\n  local-zone: "test." nodefault\n  do-not-query-localhost: no\n'
         )
-        for host, more in (("care", ""), ("hospital", REFUSE_UNSIGNED)):
+        for host, mode, more in (("care", "s", ""), ("hospital", "v", REFUSE_UNSIGNED)):
             (folder / f"{host}.conf").write_text(
-                OPENDKIM.format(selector=DKIM_SELECTOR, inside=INSIDE, more=more)
+                OPENDKIM.format(mode=mode, selector=DKIM_SELECTOR, inside=INSIDE, more=more)
             )
 
     def _write_logins(self) -> None:
@@ -431,9 +431,15 @@ class Laboratory:
         for instance in self.postfix.values():
             instance.prepare()
         self._start_stores()
-        for host in ("care", "hospital"):
-            queue = self.postfix[host].host.queue / "opendkim" / "opendkim.sock"
-            self._daemon("opendkim", "-f", "-x", INSIDE / "opendkim" / f"{host}.conf", "-p", f"local:{queue}")
+        for host, listener in (
+            ("care", "opendkim"),
+            ("hospital", "nta.hospital"),
+            ("hospital", "nta.clinic"),
+        ):
+            socket = self.postfix[host].host.queue / "opendkim" / f"{listener}.sock"
+            self._daemon(
+                "opendkim", "-f", "-x", INSIDE / "opendkim" / f"{host}.conf", "-p", f"local:{socket}"
+            )
         if self._download:
             self._make_store()
         if self._milter_command is not None:

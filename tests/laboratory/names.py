@@ -37,7 +37,7 @@ PORTAL_URL = "http://127.0.0.1:8443"
 DKIM_SELECTOR = "laboratory"
 
 OPENDKIM = """
-Mode sv
+Mode {mode}
 Domain care.test
 Selector {selector}
 KeyFile {inside}/opendkim/{selector}.key
@@ -46,13 +46,17 @@ UMask 0007
 Canonicalization relaxed/simple
 OversignHeaders From
 InternalHosts 127.0.0.1
-Nameservers 127.0.0.1
-ResolverConfiguration {inside}/opendkim/resolver.conf
 Syslog no
 LogResults yes
 {more}
 """
-REFUSE_UNSIGNED = "On-NoSignature reject\nOn-BadSignature reject\nOn-KeyNotFound reject\nOn-DNSError tempfail"
+REFUSE_UNSIGNED = f"""Nameservers 127.0.0.1
+ResolverConfiguration {INSIDE}/opendkim/resolver.conf
+On-NoSignature reject
+On-BadSignature reject
+On-KeyNotFound reject
+On-DNSError tempfail
+"""
 SASL = """pwcheck_method: auxprop
 auxprop_plugin: sasldb
 mech_list: PLAIN LOGIN

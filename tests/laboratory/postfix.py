@@ -131,12 +131,12 @@ message_size_limit = 60000000
 mailbox_size_limit = 0
 """
 _LISTENER = """
-{address}:smtp inet n - y - - smtpd
+{address}:smtp inet n - y - {processes} smtpd
   -o syslog_name=postfix/{store}
   -o myhostname={name}
   -o {{ content_filter = lmtp:unix:private/{store} }}
 """
-_VERIFY = "  -o smtpd_milters=unix:opendkim/opendkim.sock\n"
+_VERIFY = "  -o smtpd_milters=unix:opendkim/{store}.sock\n"
 _OTHER_MAIN = """
 mydestination = {domains}
 alias_maps =
@@ -303,7 +303,13 @@ class Postfix:
             shipped = (SHIPPED / "master.cf").read_text()
             return _SERVICES + shipped.replace("192.0.2.25:", f"{NTAMX_ADDRESS}:")
         listeners = [
-            _LISTENER.format(address=address, name=name, store=name.removesuffix(".test")) + more
+            # opendkim reads its resolver's configuration for each connection, and not two at a time
+            (_LISTENER + more).format(
+                address=address,
+                name=name,
+                store=name.removesuffix(".test"),
+                processes=1 if more else "-",
+            )
             for address, name, more in _OTHER_LISTENERS[self.host.name]
         ]
         return _SERVICES + _PICKUP + "".join(listeners)
