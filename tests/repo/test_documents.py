@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from tests.repo.pages import existing_tests, fault_of, named_commands, named_tests
 from tests.repo.tree import ROOT, files
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
@@ -14,6 +15,33 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_file_that_a_document_names_exists(path):
     named = NAMED.findall((ROOT / path).read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_every_test_that_a_document_names_exists(path):
+    named = named_tests((ROOT / path).read_text(encoding="utf-8"))
+    assert [test for test in named if test not in existing_tests()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_every_command_that_a_document_names_exists_with_its_options(path):
+    named = named_commands((ROOT / path).read_text(encoding="utf-8"))
+    assert [(command, fault) for command in named if (fault := fault_of(command))] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "faults"),
+    [
+        ("run `nta-milter doctor --json`", [""]),
+        ("run `nta-milter record --check` or `nta-milter keys`", ["", ""]),
+        ("```sh\nnta-milter check hospital.test\necho x | nta-milter nothing\n```", [""]),
+        ("run `nta-milter docter`", ["'docter' is no command"]),
+        ("```\nnta-milter store initt\n```", ["'initt' is no command"]),
+        ("run `nta-milter message list --sendre a@care.test`", ["--sendre is no option"]),
+    ],
+)
+def test_a_command_that_does_not_exist_is_seen(page, faults):
+    assert [fault_of(command) for command in named_commands(page)] == faults
 
 
 def test_the_two_commands_of_the_readme_stand_alone_and_can_be_run():
