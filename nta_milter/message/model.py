@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nta_milter.message.address import envelope_domain
@@ -18,6 +19,30 @@ class Entity:
 
     def __bytes__(self) -> bytes:
         return b"".join((bytes(self.headers), b"\r\n", self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class LongBody:
+    """A body of ``size`` bytes that is not made yet.
+
+    ``write`` makes it, once, and gives it piece by piece to a function; a piece is valid until that returns.
+    """
+
+    size: int
+    write: Callable[[Callable[[Buffer], object]], None]
+
+    def joined(self) -> memoryview:
+        """All of it, read-only."""
+        whole = bytearray(self.size)
+        position = 0
+
+        def take(piece: Buffer) -> None:
+            nonlocal position
+            whole[position : position + len(piece)] = piece
+            position += len(piece)
+
+        self.write(take)
+        return memoryview(whole)[:position].toreadonly()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from nta_milter.errors import LimitExceeded
 from nta_milter.message.headers import VALUE_LIMIT, HeaderField, Headers
-from nta_milter.message.model import Buffer
+from nta_milter.message.model import Buffer, LongBody
 from nta_milter.policy.outcome import Outcome
 
 BODY_CHUNK = 65_535
@@ -125,7 +125,7 @@ class MessageContext(Protocol):
 
 
 def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
-    """Carry an Outcome out on a message; the reply is the caller's.
+    """Carry an Outcome out on a message; the reply is the caller's, and a body that is not made yet.
 
     Raises:
         LimitExceeded: a header field is longer than libmilter takes; nothing was changed.
@@ -143,7 +143,7 @@ def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
         context.addrcpt(f"<{outcome.added}>", "NOTIFY=NEVER")
     if outcome.sender is not None:
         context.chgfrom(f"<{outcome.sender}>", outcome.sender_arguments or None)
-    if outcome.body is not None:
+    if outcome.body is not None and not isinstance(outcome.body, LongBody):
         sent = False
         for chunk in chunks(outcome.body):
             context.replacebody(chunk)

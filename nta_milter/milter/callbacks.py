@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import Milter
 
-from nta_milter.errors import NtaMilterError
+from nta_milter.errors import NtaMilterError, TemporaryError
 from nta_milter.milter.actions import apply, reply_text
-from nta_milter.milter.service import Service
+from nta_milter.milter.service import Job, Service
 from nta_milter.milter.session import Session, Submission
+from nta_milter.milter.stream import Stream
 from nta_milter.policy.client import Client
 from nta_milter.policy.outcome import Outcome, Reply
 
@@ -104,9 +105,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 outcome = self.service.failed(queue_id, transaction.failure)
             else:
                 submission = Submission(client, queue_id, transaction.message())
-                outcome = self._wait(self.service.submit(submission))
-                if outcome.reply is None:
-                    apply(self, submission.message.headers, outcome)
+                outcome = self._carry_out(self.service.submit(submission))
         except NtaMilterError as error:
             outcome = self.service.failed(queue_id, error)
         except Exception:  # noqa: BLE001 - the edge to libmilter: whatever it is, the mail waits
@@ -133,6 +132,27 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 if future.done():
                     raise
                 self.progress()
+
+    def _carry_out(self, job: Job) -> Outcome:
+        """Change the message as the outcome says; a long body is sent as it is made, and its end decides."""
+        outcome = self._wait(job.done)
+        try:
+            if outcome.reply is None:
+                apply(self, job.submission.message.headers, outcome)
+            return outcome if job.stream is None else self._send(job.stream)
+        except Milter.error as error:
+            raise TemporaryError(f"libmilter cannot change the message: {error}") from error
+        finally:
+            if job.stream is not None:
+                job.stream.leave()
+
+    def _send(self, stream: Stream) -> Outcome:
+        while not isinstance(chunks := stream.take(PROGRESS_INTERVAL), Outcome):
+            for chunk in chunks:
+                self.replacebody(chunk)
+            if not chunks:
+                self.progress()
+        return chunks
 
     def _answer(self, reply: Reply | None) -> int:
         if reply is None:

@@ -29,10 +29,11 @@ from nta_milter.errors import (
 )
 from nta_milter.inbound import peer
 from nta_milter.inbound.receive import receive
-from nta_milter.message.model import Recipient
+from nta_milter.message.model import LongBody, Recipient
 from nta_milter.message.spool import Spool
 from nta_milter.milter.log import key_values
 from nta_milter.milter.session import Submission
+from nta_milter.milter.stream import Stream
 from nta_milter.outbound import smime
 from nta_milter.outbound.copies import copies, stays
 from nta_milter.outbound.inspect import Inspection, inspect, is_internal
@@ -61,6 +62,8 @@ class Job:
     snapshot: Snapshot
     at: datetime
     done: Future[Outcome] = field(default_factory=Future)
+    stream: Stream | None = None
+    """The body where it is made while it is sent; its end says that the message may go."""
     inspection: Inspection | None = None
     reports: Mapping[str, ComplianceReport] = field(default_factory=dict)
     checks: Mapping[str, peer.Mode] = field(default_factory=dict)
@@ -117,11 +120,11 @@ class Service:
             if snapshot.certificates.asks:
                 self._waiting.submit(snapshot.certificates.find, recipient.address, self._clock())
 
-    def submit(self, submission: Submission) -> Future[Outcome]:
-        """Begin the work on a message; the future gives its Outcome, whatever happens."""
+    def submit(self, submission: Submission) -> Job:
+        """Begin the work on a message; ``done`` gives its Outcome, whatever happens."""
         job = Job(submission, self.snapshot, self._clock())
         self._step(self._work, job, self._begin)
-        return job.done
+        return job
 
     def _step(self, threads: Executor, job: Job, step: Callable[[Job], None]) -> None:
         """Do the next step on the threads it belongs to; whatever fails there ends the job."""
@@ -143,8 +146,18 @@ class Service:
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         """Give the outcome to the waiting callback; in shadow mode nothing is changed or refused."""
-        shadow = job.snapshot.settings.mode == "shadow"
-        job.done.set_result(UNTOUCHED if shadow else outcome)
+        if job.snapshot.settings.mode == "shadow":
+            outcome = UNTOUCHED
+        if job.stream is None:
+            job.done.set_result(outcome)
+        else:
+            job.stream.end(outcome)
+
+    def _stream(self, job: Job, outcome: Outcome, body: LongBody) -> None:
+        """Make a long body while the callback sends it; ``_end`` says whether the message may go."""
+        job.stream = Stream()
+        job.done.set_result(dataclasses.replace(outcome, body=None))
+        body.write(job.stream.write)
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side
@@ -190,6 +203,8 @@ class Service:
         made = plan(job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at)
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
+        if isinstance(outcome.body, LongBody):
+            self._stream(job, outcome, outcome.body)
         if job.inspection.sensitive or made.exempted or made.combined.route is not Route.PASS:
             self._audit.write(*_records(job, made))
         job.log(

@@ -8,7 +8,7 @@ from datetime import datetime
 from nta_milter.errors import CertificateError
 from nta_milter.message.address import address_list
 from nta_milter.message.headers import HeaderField, Headers
-from nta_milter.message.model import Entity, Message
+from nta_milter.message.model import Buffer, Entity, LongBody, Message
 from nta_milter.outbound.plan import Destination, Plan, route_value
 from nta_milter.policy.marks import with_thread_mark
 from nta_milter.policy.outcome import Outcome
@@ -16,10 +16,10 @@ from nta_milter.policy.reserved import without_reserved
 from nta_milter.policy.sensitivity import without_tags
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.route import ROUTE_HEADER
-from nta_milter.smime.encrypt import agreed_cipher, encrypt
+from nta_milter.smime.encrypt import agreed_cipher, envelope
 from nta_milter.smime.keystore import PrivateKey
 from nta_milter.smime.protect import protect
-from nta_milter.smime.sign import sign
+from nta_milter.smime.sign import sign_pieces
 
 OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Reply-To")
 """What may be seen from outside besides Subject and the MIME fields; of people the addresses alone."""
@@ -27,14 +27,17 @@ OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Repl
 INNER_FIELDS = (*OUTER_FIELDS, "Subject", "Reply-To", "Sender", "Importance", "Keywords", "Comments")
 """What travels inside; any other field, trace and signatures of before us included, ends here."""
 
+AT_ONCE = 2_000_000
+"""Longest body, in bytes, that is made before the first of it is sent."""
+
 
 def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
     """The message itself becomes the ciphertext; raises CertificateError as ``seal`` does."""
     message = plan.inspection.message
-    sealed = seal(message, plan.destinations, plan.signer, snapshot, at)
+    headers, body = _seal(message, plan.destinations, plan.signer, snapshot, at)
     return Outcome(
-        headers=sealed.headers.add(ROUTE_HEADER, route_value(plan.destinations[0])),
-        body=sealed.body,
+        headers=headers.add(ROUTE_HEADER, route_value(plan.destinations[0])),
+        body=body if body.size > AT_ONCE else body.joined(),
         sender=message.sender,
         sender_arguments=headers_only(message),
     )
@@ -52,6 +55,17 @@ def seal(
     Raises:
         CertificateError: a certificate can no longer be used.
     """
+    headers, body = _seal(message, destinations, signer, snapshot, at)
+    return Entity(headers, body.joined())
+
+
+def _seal(
+    message: Message,
+    destinations: Sequence[Destination],
+    signer: PrivateKey | None,
+    snapshot: Snapshot,
+    at: datetime,
+) -> tuple[Headers, LongBody]:
     certificates = []
     for destination in destinations:
         found = destination.found
@@ -69,10 +83,12 @@ def seal(
         hide_subject=rule is None or rule.subject == "hide",
         outside=visible,
     )
+    inner_headers = inner.headers
+    pieces: tuple[Buffer, ...] = (inner.body,)
     if signer is not None:
-        inner = sign(inner, signer, at=at, enclosed=True)
-    sealed = encrypt(
-        inner,
+        inner_headers, pieces = sign_pieces(inner, signer, at=at, enclosed=True)
+    sealed_headers, body = envelope(
+        (bytes(inner_headers), b"\r\n", *pieces),
         certificates,
         cipher=(rule.cipher if rule else "") or agreed_cipher(certificates, snapshot.settings.smime.cipher),
         bind_key=all(certificate.bound_keys for certificate in certificates),
@@ -81,10 +97,10 @@ def seal(
         (
             *visible,
             *Headers().add("Subject", subject).add("MIME-Version", "1.0"),
-            *sealed.headers,
+            *sealed_headers,
         )
     )
-    return Entity(agreed(outer, snapshot), sealed.body)
+    return agreed(outer, snapshot), body
 
 
 def agreed(headers: Headers, snapshot: Snapshot) -> Headers:

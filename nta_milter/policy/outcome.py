@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nta_milter.message.headers import Headers
-from nta_milter.message.model import Buffer
+from nta_milter.message.model import Buffer, LongBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Outcome:
 
     reply: Reply | None = None
     headers: Headers | None = None
-    body: Buffer | None = None
+    body: Buffer | LongBody | None = None
     sender: str | None = None
     sender_arguments: str = ""
     removed: tuple[str, ...] = ()

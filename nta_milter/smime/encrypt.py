@@ -7,7 +7,7 @@ behind it, a piece at a time that stays in the processor's cache, and encoded in
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nta_milter.errors import CertificateError, UnsupportedCms
 from nta_milter.message.headers import HeaderField, Headers
-from nta_milter.message.model import Buffer, Entity
+from nta_milter.message.model import Buffer, Entity, LongBody
 from nta_milter.message.spool import Spool
 from nta_milter.smime import algorithm, key_agreement, key_transport, tlv
 from nta_milter.smime.algorithm import CEK_HKDF_SHA256, Cipher, encode_algorithm
 from nta_milter.smime.certificate import Certificate, RecipientCertificate
-from nta_milter.smime.transfer import Writer
+from nta_milter.smime.transfer import Writer, encoded_length
 
 TAG_LENGTH = 16
 NONCE_LENGTH = 12
@@ -55,6 +55,28 @@ def encrypt(
         UnsupportedCms: an unknown cipher, or no recipients.
         TemporaryError: the spool cannot be written.
     """
+    content = (b"%b\r\n" % bytes(entity.headers), entity.body)
+    headers, body = envelope(content, recipients, cipher=cipher, identify_by=identify_by, bind_key=bind_key)
+    if spool is None:
+        return Entity(headers, body.joined())
+    body.write(lambda piece: spool.write(bytes(piece)))
+    return Entity(headers, spool.close_for_reading())
+
+
+def envelope(
+    content: Sequence[Buffer],
+    recipients: Sequence[RecipientCertificate],
+    *,
+    cipher: str,
+    identify_by: Literal["issuer", "key"] = "issuer",
+    bind_key: bool = False,
+) -> tuple[Headers, LongBody]:
+    """The same as ``encrypt``, with the body yet to be made; ``content`` are the pieces of a MIME entity.
+
+    Raises:
+        CertificateError: a recipient's key cannot be used.
+        UnsupportedCms: an unknown cipher, or no recipients.
+    """
     if not recipients:
         raise UnsupportedCms("nobody to encrypt for")
     chosen = algorithm.cipher(cipher)
@@ -66,9 +88,22 @@ def encrypt(
         used_key = bound_key(content_key, content_algorithm)
         content_algorithm = encode_algorithm(CEK_HKDF_SHA256, content_algorithm)
     infos, simple = _recipient_infos(recipients, identify_by, content_key)
-    head = b"%b\r\n" % bytes(entity.headers)
-    body = _write(chosen, used_key, vector, content_algorithm, infos, simple, (head, entity.body), spool)
-    return Entity(_headers("authEnveloped-data" if chosen.authenticated else "enveloped-data"), body)
+    length = sum(map(len, content))
+    padding = b""
+    if not chosen.authenticated:
+        count = BLOCK - length % BLOCK
+        padding = bytes((count,)) * count
+    size = length + len(padding)
+    tail = TAG_LENGTH + 2 if chosen.authenticated else 0
+    head, total = _shell(chosen, content_algorithm, infos, simple, size, tail)
+
+    def write(take: Callable[[Buffer], object]) -> None:
+        _write(chosen, used_key, vector, head, (*content, padding), Writer(total, take))
+
+    return (
+        _headers("authEnveloped-data" if chosen.authenticated else "enveloped-data"),
+        LongBody(encoded_length(total), write),
+    )
 
 
 def agreed_cipher(recipients: Sequence[RecipientCertificate], default: str) -> str:
@@ -155,29 +190,14 @@ def _content_algorithm(chosen: Cipher, vector: bytes) -> bytes:
 
 
 def _write(
-    chosen: Cipher,
-    key: bytes,
-    vector: bytes,
-    content_algorithm: bytes,
-    infos: bytes,
-    simple: bool,
-    plaintext: tuple[bytes, Buffer],
-    spool: Spool | None,
-) -> Buffer:
-    length = sum(map(len, plaintext))
-    padding = b""
-    if not chosen.authenticated:
-        count = BLOCK - length % BLOCK
-        padding = bytes((count,)) * count
-    size = length + len(padding)
-    tail = TAG_LENGTH + 2 if chosen.authenticated else 0
-    head, total = _shell(chosen, content_algorithm, infos, simple, size, tail)
-    writer = Writer(total, spool)
+    chosen: Cipher, key: bytes, vector: bytes, head: bytes, plaintext: Sequence[Buffer], writer: Writer
+) -> None:
+    """The structure up to its encrypted content, that content, and what follows it."""
     writer.write(head)
     mode: Any = modes.GCM(vector) if chosen.authenticated else modes.CBC(vector)
     encryptor: Any = BlockCipher(algorithms.AES(key), mode).encryptor()
     scratch = memoryview(writer.buffer)
-    for piece in (*plaintext, padding):
+    for piece in plaintext:
         view = memoryview(piece)
         at = 0
         while at < len(view):
@@ -187,7 +207,7 @@ def _write(
     writer.write(encryptor.finalize())
     if chosen.authenticated:
         writer.write(tlv.octet_string(encryptor.tag))
-    return writer.finish()
+    writer.finish()
 
 
 def _shell(

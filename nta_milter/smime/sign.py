@@ -84,15 +84,34 @@ def sign(
     Raises:
         CertificateError: the key cannot sign, or not by this algorithm.
     """
+    headers, pieces = sign_pieces(
+        entity, signer, at=at, opaque=opaque, enclosed=enclosed, algorithm=algorithm
+    )
+    return Entity(headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def sign_pieces(
+    entity: Entity,
+    signer: PrivateKey,
+    *,
+    at: datetime,
+    opaque: bool = False,
+    enclosed: bool = False,
+    algorithm: SignatureAlgorithm | None = None,
+) -> tuple[Headers, tuple[Buffer, ...]]:
+    """The same as ``sign``, with the body in pieces, so that a long one is not copied.
+
+    Raises:
+        CertificateError: the key cannot sign, or not by this algorithm.
+    """
     chosen = _choose(signer, algorithm)
     prepared, robust, digest = _prepare_and_hash(entity, enclosed, chosen.digest)
     head = b"%b\r\n" % bytes(prepared.headers)
     if opaque or not robust:
         content = head + bytes(prepared.body)
         signed = _signed_data(signer, chosen, digest, at, content)
-        return Entity(
-            pkcs7_headers("application/pkcs7-mime", "signed-data", "smime.p7m"), encode_lines(signed)
-        )
+        headers = pkcs7_headers("application/pkcs7-mime", "signed-data", "smime.p7m")
+        return headers, (encode_lines(signed),)
     signed = _signed_data(signer, chosen, digest, at, None)
     return _multipart(head, prepared, encode_lines(signed), _MICALG[chosen.digest.name])
 
@@ -116,32 +135,20 @@ def _prepare_and_hash(entity: Entity, enclosed: bool, how: Digest) -> tuple[Enti
     return prepared, robust, digest.digest()
 
 
-def _multipart(head: bytes, prepared: Entity, signature: Buffer, micalg: str) -> Entity:
+def _multipart(
+    head: bytes, prepared: Entity, signature: Buffer, micalg: str
+) -> tuple[Headers, tuple[Buffer, ...]]:
     # 144 bits by chance: nobody can have written the delimiter into the content before
     boundary = f"=_{secrets.token_hex(18)}"
     delimiter = b"\r\n--%b" % boundary.encode("ascii")
     fields = pkcs7_headers("application/pkcs7-signature", "", "smime.p7s")
-    body = b"".join(
-        (
-            b"This is an S/MIME signed message\r\n",
-            delimiter,
-            b"\r\n",
-            head,
-            prepared.body,
-            delimiter,
-            b"\r\n",
-            bytes(fields),
-            b"\r\n",
-            signature,
-            delimiter,
-            b"--\r\n",
-        )
-    )
+    before = b"This is an S/MIME signed message\r\n%b\r\n%b" % (delimiter, head)
+    after = b"".join((delimiter, b"\r\n", bytes(fields), b"\r\n", signature, delimiter, b"--\r\n"))
     kind = (
         f' multipart/signed; protocol="application/pkcs7-signature";\r\n micalg={micalg};'
         f'\r\n boundary="{boundary}"'
     )
-    return Entity(Headers((HeaderField(b"Content-Type", kind.encode("ascii")),)), body)
+    return Headers((HeaderField(b"Content-Type", kind.encode("ascii")),)), (before, prepared.body, after)
 
 
 class _Choice:

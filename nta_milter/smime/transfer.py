@@ -6,8 +6,7 @@ import binascii
 from collections.abc import Callable
 
 from nta_milter.errors import MalformedCms
-from nta_milter.message.model import Buffer
-from nta_milter.message.spool import Spool
+from nta_milter.message.model import Buffer, LongBody
 from nta_milter.smime import lines
 
 try:
@@ -31,9 +30,13 @@ def encode_lines(data: Buffer) -> Buffer:
     """Base64 in lines of 76 characters, each with CRLF."""
     if len(data) < CHUNK:
         return _encode_few(data)
-    writer = Writer(len(data))
-    writer.write(data)
-    return writer.finish()
+
+    def write(take: Callable[[Buffer], object]) -> None:
+        writer = Writer(len(data), take)
+        writer.write(data)
+        writer.finish()
+
+    return LongBody(encoded_length(len(data)), write).joined()
 
 
 def _encode_few_fast(data: Buffer) -> bytes:
@@ -115,22 +118,19 @@ def find(data: Buffer, needle: bytes, start: int = 0) -> int:
 
 
 class Writer:
-    """Collects octets and gives their base64 in lines; how many there will be must be known before.
+    """Collects ``octets`` octets and gives their base64 in lines to ``take``, a piece at a time.
 
     The caller writes into ``buffer`` from ``filled`` on, at most ``room`` octets (a cipher may need
-    ``SLACK`` octets of scratch behind them), then calls ``advance``. The base64 stays in memory, or goes to
-    ``spool`` as it comes.
+    ``SLACK`` octets of scratch behind them), then calls ``advance``. A piece is valid until ``take`` returns.
     """
 
     SLACK = 64
 
-    def __init__(self, octets: int, spool: Spool | None = None) -> None:
+    def __init__(self, octets: int, take: Callable[[Buffer], object]) -> None:
         self.buffer = bytearray(min(octets, CHUNK) + 2 * self.SLACK)
         self.filled = 0
         self._view = memoryview(self.buffer)
-        self._spool = spool
-        self._out = bytearray(0 if spool is not None else encoded_length(octets))
-        self._position = 0
+        self._take = take
         self._mover = lines.borrow() if octets >= CHUNK else None
 
     @property
@@ -144,11 +144,11 @@ class Writer:
         if self.filled >= CHUNK:
             rest = self.filled - CHUNK
             if self._mover is None:
-                self._emit(_encode_few(self._view[:CHUNK]))
+                self._take(_encode_few(self._view[:CHUNK]))
             else:
                 self._mover.packed[:] = _pack(self._view[:CHUNK])
                 self._mover.add_line_ends()
-                self._emit(self._mover.broken)
+                self._take(memoryview(self._mover.broken))
             self.buffer[:rest] = self.buffer[CHUNK : CHUNK + rest]
             self.filled = rest
 
@@ -161,18 +161,8 @@ class Writer:
             self.advance(len(piece))
             view = view[len(piece) :]
 
-    def finish(self) -> Buffer:
-        """The base64 of it all, read-only; in the spool it is valid until that is discarded."""
-        self._emit(_encode_few(self._view[: self.filled]))
+    def finish(self) -> None:
+        """Nothing follows."""
+        self._take(_encode_few(self._view[: self.filled]))
         if self._mover is not None:
             lines.give_back(self._mover)
-        if self._spool is not None:
-            return self._spool.close_for_reading()
-        return memoryview(self._out)[: self._position].toreadonly()
-
-    def _emit(self, encoded: bytes | bytearray) -> None:
-        if self._spool is not None:
-            self._spool.write(bytes(encoded))
-            return
-        self._out[self._position : self._position + len(encoded)] = encoded
-        self._position += len(encoded)

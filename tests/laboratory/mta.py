@@ -135,6 +135,27 @@ class Mta:
         arguments: tuple[str, ...] = (),
     ) -> Actions:
         """One message; the fields' values begin with their blank."""
+        self._show(sender, recipients, fields, body, queue_id, arguments)
+        return self._actions()
+
+    def send_and_leave(
+        self, sender: str, recipients: Iterable[str], fields: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """A Postfix that dies while the milter answers: it has read one edit."""
+        self._show(sender, recipients, fields, body, "4XYZ", ())
+        next(self._answers())
+        self._stream.close()
+        self.socket.close()
+
+    def _show(
+        self,
+        sender: str,
+        recipients: Iterable[str],
+        fields: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        queue_id: str,
+        arguments: tuple[str, ...],
+    ) -> None:
         macros = {"{auth_authen}": self.login, "{auth_type}": "plain"} if self.login else {}
         self._macros(b"M", macros)
         self._step(b"M", b"\0".join(a.encode() for a in (f"<{sender}>", *arguments)) + b"\0", 0x4000)
@@ -151,7 +172,6 @@ class Mta:
             self._step(b"B", body[start : start + BODY_CHUNK], 0x80000)
         self._macros(b"E", {"i": queue_id, **macros})
         self._write(b"E", b"")
-        return self._actions()
 
     def begin_and_leave(self, sender: str, recipient: str) -> None:
         """A client that goes away in the middle of a message."""

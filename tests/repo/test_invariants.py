@@ -52,6 +52,7 @@ ALLOWED = {
     "nta_milter.milter.actions",
     "nta_milter.milter.service",
     "nta_milter.milter.session",
+    "nta_milter.milter.stream",
     "nta_milter.policy.client",
     "nta_milter.policy.outcome",
 }
