@@ -1,4 +1,4 @@
-"""packaging/doc/threat-model.md: what each attacker sees, what stops him and by which test, and what does not."""
+"""packaging/doc/threat-model.md: what each attacker sees, what stops him and by which test, what does not."""
 
 import re
 
