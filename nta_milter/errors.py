@@ -9,7 +9,8 @@
     │   ├── LookupUnavailable     DNS gave no answer that can be trusted
     │   ├── RoutingNotProven      Postfix is not shown to keep a message on its route
     │   ├── StoreUnavailable      the database or a blob cannot be read or written now
-    │   └── SubmissionInDoubt     Postfix may have taken a mail that we handed to it, or not
+    │   ├── SubmissionInDoubt     Postfix may have taken a mail that we handed to it, or not
+    │   └── FetchFailed           a file that a certificate names is not to be had now
     └── PermanentError            it cannot change; SMTP 5xx, exit status 1
         ├── MessageError          malformed MIME or header fields
         │   └── LimitExceeded     deeper, longer or more than we work on
@@ -87,6 +88,10 @@ class StoreUnavailable(TemporaryError):
 
 class SubmissionInDoubt(TemporaryError):
     """The connection broke after the end of the data: Postfix may have the mail or not."""
+
+
+class FetchFailed(TemporaryError):
+    """A file that a certificate names (a revocation list) cannot be fetched; ``where`` is its address."""
 
 
 class PermanentError(NtaMilterError):

@@ -1,4 +1,4 @@
-"""``nta-milter certs``: the recipients' certificates, configured and kept from signed mail."""
+"""``nta-milter certs``: recipients' certificates, configured and kept, and lists of revoked ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from nta_milter.smime.directory import CIPHERS, CertificateDirectory, entry_file
 from nta_milter.smime.harvest import HarvestStore, write_atomically
 from nta_milter.smime.inventory import stage
 from nta_milter.smime.keystore import certificate_addresses
+from nta_milter.worker.lists import Attempt, Lists, Row
 
 State = Literal["configured", "kept", "pending"]
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``certs list``, ``add``, ``accept`` and ``forget``."""
+    """Add ``certs list``, ``add``, ``accept``, ``forget`` and ``crls``."""
     family = commands.add_parser(
         "certs",
         help="show, add, accept or forget recipients' certificates",
@@ -76,7 +77,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     forget.add_argument("name", metavar="NAME", help="address or domain")
     forget.set_defaults(run=_forget)
-    for parser in (listing, add, accept, forget):
+    lists = actions.add_parser(
+        "crls",
+        help="show the revocation lists that known certificates name",
+        description="Show the list of each address that a known certificate names (plain HTTP), and what "
+        "became of the worker's last try to fetch it. Exit status 1 if one is missing or not in force, or "
+        "if none is named.",
+    )
+    lists.add_argument("--fetch", action="store_true", help="fetch every list first, now")
+    lists.set_defaults(run=_crls)
+    for parser in (listing, add, accept, forget, lists):
         add_config(parser)
         add_json(parser)
 
@@ -194,6 +204,58 @@ def _forget(arguments: argparse.Namespace) -> int:
     else:
         print(f"{name}: {'removed' if removed else 'nothing is known'}")
     return 0 if removed else EXIT_NO
+
+
+def _crls(arguments: argparse.Namespace) -> int:
+    settings = loaded(arguments).settings
+    if settings.smime.crls is None:
+        raise ConfigurationError(
+            "names no folder, so that nothing is known to be revoked", where="smime.crls"
+        )
+    folder = settings.smime.crls
+    lists = Lists(settings, lambda: datetime.now(UTC))
+    if arguments.fetch:
+        lists.round(every=True)
+    rows = list(lists.rows())
+    if arguments.json:
+        print(json.dumps([_plain_list(row, folder) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        for row in rows:
+            print(f"{row.place.url}: {_list_words(row)}")
+        if not rows:
+            print("no known certificate names a list")
+    return 0 if rows and all(row.state == "current" for row in rows) else EXIT_NO
+
+
+def _list_words(row: Row) -> str:
+    words: list[str] = [row.state]
+    if row.held is not None:
+        until = "" if row.held.next_update is None else f" until {row.held.next_update:%Y-%m-%d %H:%M} UTC"
+        words.append(f"{row.held.entries} revoked, of {row.held.this_update:%Y-%m-%d %H:%M}{until}")
+    if row.attempt is None:
+        words.append("never fetched")
+    elif row.attempt.error:
+        words.append(f"last try {_time(row.attempt):%Y-%m-%d %H:%M} UTC: {row.attempt.error}")
+    return "; ".join(words)
+
+
+def _plain_list(row: Row, folder: Path) -> dict[str, Any]:
+    held, attempt = row.held, row.attempt
+    return {
+        "url": row.place.url,
+        "issuer": row.place.issuer,
+        "state": row.state,
+        "file": str(row.place.file(folder)),
+        "this_update": None if held is None else held.this_update.isoformat(),
+        "next_update": None if held is None or held.next_update is None else held.next_update.isoformat(),
+        "revoked": None if held is None else held.entries,
+        "tried_at": None if attempt is None else _time(attempt).isoformat(timespec="seconds"),
+        "error": None if attempt is None else attempt.error or None,
+    }
+
+
+def _time(attempt: Attempt) -> datetime:
+    return datetime.fromtimestamp(attempt.at, UTC)
 
 
 def _report(arguments: argparse.Namespace, name: str, entry: RecipientCertificate, text: str) -> int:

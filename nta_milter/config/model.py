@@ -240,10 +240,23 @@ class SmimeSettings:
         default=Path("/etc/nta-milter/trust"),
     )
     crls: Path | None = key(
-        "folder of certificate revocation lists (.crl, .pem, .der), read when the configuration is loaded "
-        "and never fetched while a mail waits; without it nothing is known to be revoked",
+        "folder of certificate revocation lists (.crl, .pem, .der), never fetched while a mail waits; what "
+        "changes in it counts within a minute; without it nothing is known to be revoked",
         default=None,
         example='"/var/lib/nta-milter/crls"',
+    )
+    fetch_crls: bool = key(
+        "let the worker fetch into that folder, by plain HTTP, the lists that the certificates of trusted "
+        "authorities name; its unit must be let out (see install.md)",
+        default=False,
+    )
+    crl_interval: int = key(
+        "time between two looks whether a list is new", default=3600, unit="s", minimum=300, maximum=604_800
+    )
+    crl_networks: tuple[IPNetwork, ...] = key(
+        "networks that lists are fetched from though their addresses are not public, on any port",
+        default=(),
+        example='["10.1.2.0/24"]',
     )
     unknown_revocation: Literal["accept", "refuse"] = key(
         "what a certificate counts as whose revocation is not known for want of a current list",

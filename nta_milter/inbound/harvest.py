@@ -1,15 +1,20 @@
-"""Keep the sender's certificate of a mail whose signature is good."""
+"""What a mail with a good signature leaves: its sender's certificate, and where its revocation is told."""
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from nta_milter.errors import KeyStoreError
 from nta_milter.message.address import addresses
 from nta_milter.message.headers import Headers
 from nta_milter.policy.snapshot import Snapshot
+from nta_milter.smime.distribution import note
 from nta_milter.smime.harvest import Offer, Outcome
 from nta_milter.smime.open import Opened
+from nta_milter.smime.trust import INTERMEDIATE_LIMIT
+
+log = logging.getLogger(__name__)
 
 
 def harvest(opened: Opened, headers: Headers, snapshot: Snapshot, at: datetime) -> Offer | None:
@@ -30,3 +35,20 @@ def harvest(opened: Opened, headers: Headers, snapshot: Snapshot, at: datetime) 
         )
     except KeyStoreError as error:
         return Offer(Outcome.REFUSED, str(error))
+
+
+def note_lists(opened: Opened, snapshot: Snapshot) -> None:
+    """Note where the revocation lists about trusted signers are published, for the worker to fetch.
+
+    What cannot be written must not keep the mail: it is logged.
+    """
+    smime = snapshot.settings.smime
+    if not smime.fetch_crls or smime.crls is None:
+        return
+    for layer in opened.signatures:
+        if layer.trust == "trusted" and layer.signer is not None:
+            others = [certificate for certificate in layer.certificates if certificate != layer.signer]
+            try:
+                note((layer.signer, *others[:INTERMEDIATE_LIMIT]), smime.crls)
+            except KeyStoreError as error:
+                log.error("event=crl-not-noted error=%s", error)

@@ -8,7 +8,8 @@ keys, and the judgement of what is not known.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,9 @@ INTERMEDIATE_LIMIT = 32
 
 STORE_LIMIT = 8
 """OpenSSL stores with revocation lists that are kept; one list may take tens of megabytes in it."""
+
+REFRESH = 60.0
+"""Seconds between two looks whether the folder of revocation lists has changed."""
 
 FILE_SUFFIXES = (".pem", ".crt", ".cer")
 
@@ -63,10 +67,11 @@ class TrustVerdict:
 
 
 class Trust:
-    """Trust anchors, helping intermediates and cached CRLs; immutable once loaded, usable by threads.
+    """Trust anchors, helping intermediates and cached CRLs; usable by threads.
 
     Every certificate in the folder is an anchor, be it a root, a subordinate authority or one person's
-    certificate. Certificates in its sub-folder ``intermediates`` only help to find a path.
+    certificate. Certificates in its sub-folder ``intermediates`` only help to find a path. Who is believed
+    never changes; revocation lists that change in their folder are read within a minute.
     """
 
     def __init__(
@@ -76,12 +81,15 @@ class Trust:
         lists: RevocationLists | None = None,
         *,
         unknown_revocation: Literal["accept", "refuse"] = "accept",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.anchors = tuple(dict.fromkeys(anchors))
-        self._intermediates = tuple(dict.fromkeys(intermediates))
+        self.intermediates = tuple(dict.fromkeys(intermediates))
         self._anchors = frozenset(self.anchors)
         self._refuse_unknown = unknown_revocation == "refuse"
-        self._lists = lists if lists is not None and len(lists) else None
+        self._lists = lists
+        self._clock = clock
+        self._looked = clock()
         self._revocation_stores: dict[tuple[tuple[bytes, ...], int, int], crypto.X509Store] = {}
         self._lock = threading.Lock()
         self._openssl_anchors = tuple(_to_openssl_anchor(anchor) for anchor in self.anchors)
@@ -93,6 +101,7 @@ class Trust:
         *,
         crls: Path | None = None,
         unknown_revocation: Literal["accept", "refuse"] = "accept",
+        clock: Callable[[], float] = time.monotonic,
     ) -> Trust:
         """Load a PEM or DER file, or every .pem, .crt and .cer file of a folder.
 
@@ -105,7 +114,7 @@ class Trust:
             [c for file in _files(helping) for c in certificates_from_file(file)] if helping.is_dir() else []
         )
         lists = RevocationLists.load(crls) if crls is not None else None
-        return cls(anchors, intermediates, lists, unknown_revocation=unknown_revocation)
+        return cls(anchors, intermediates, lists, unknown_revocation=unknown_revocation, clock=clock)
 
     def judge(
         self,
@@ -120,7 +129,7 @@ class Trust:
         ``intermediates`` are what the message brought, not believed, in any order. For ``sign`` the
         certificate must be one that may sign mail; for ``encrypt`` the caller looks at its key usage.
         """
-        helping = (*intermediates[:INTERMEDIATE_LIMIT], *self._intermediates)
+        helping = (*intermediates[:INTERMEDIATE_LIMIT], *self.intermediates)
         outcome = self._verify(certificate, helping, self._new_store(at))
         if isinstance(outcome, _Failure):
             return TrustVerdict("expired" if outcome.code == _EXPIRED else "untrusted", outcome.reason)
@@ -133,7 +142,8 @@ class Trust:
         self, chain: tuple[Certificate, ...], helping: Sequence[Certificate], at: datetime
     ) -> TrustVerdict:
         unknown = "no revocation list is at hand"
-        if self._lists is not None:
+        self._refresh()
+        if self._lists:
             issuers = tuple(dict.fromkeys(certificate.issuer for certificate in chain))
             everything = crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
             outcome = self._verify(chain[0], helping, self._revocation_store(issuers, at, everything))
@@ -154,6 +164,34 @@ class Trust:
             "unknown",
             chain,
         )
+
+    def list_fault(
+        self, certificate: Certificate, intermediates: Sequence[Certificate], data: bytes, at: datetime
+    ) -> str:
+        """Why a revocation list does not tell about ``certificate`` at ``at``; empty = it does.
+
+        It must be signed by the certificate's issuer, with a key that may, and be in force.
+        """
+        try:
+            lists = RevocationLists.of(data)
+        except ValueError as error:
+            return str(error)
+        store = self._new_store(at)
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK | _EXTENDED_CRL_SUPPORT)
+        lists.add_to(store, (certificate.issuer,))
+        outcome = self._verify(certificate, (*intermediates[:INTERMEDIATE_LIMIT], *self.intermediates), store)
+        return outcome.reason if isinstance(outcome, _Failure) and outcome.code != _REVOKED else ""
+
+    def _refresh(self) -> None:
+        """Read what has changed in the folder of revocation lists, if it is time to look."""
+        with self._lock:
+            if self._lists is None or self._clock() - self._looked < REFRESH:
+                return
+            self._looked = self._clock()
+            found = self._lists.refreshed()
+            if found is not self._lists:
+                self._lists = found
+                self._revocation_stores.clear()
 
     def _revoked_in(
         self, chain: tuple[Certificate, ...], helping: Sequence[Certificate], at: datetime

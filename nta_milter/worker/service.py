@@ -21,6 +21,7 @@ from nta_milter.store.store import open_store, private_keys
 from nta_milter.worker.again import Again, Decider
 from nta_milter.worker.answer import Answers
 from nta_milter.worker.hand import Hand
+from nta_milter.worker.lists import Lists
 from nta_milter.worker.postqueue import Postqueue
 from nta_milter.worker.receive import Handler, listening, serve
 from nta_milter.worker.sweep import Sweep
@@ -30,6 +31,8 @@ RECEIVERS = 4
 """Commits and bounces that are worked on at the same time."""
 SWEEP_EVERY = 10
 """Looks at the queue between two sweeps."""
+LISTS_EVERY = 300.0
+"""Seconds between two looks which revocation lists are due."""
 SHORT = 1.0
 """Seconds between two looks at what is due, where nobody has woken us: another host may have stored it."""
 
@@ -65,6 +68,7 @@ class Worker:
         self._again = Again(settings, store, keys, audit, decide, clock)
         self._watch = Watch(settings, store, audit, postqueue, clock)
         self._sweep = Sweep(settings, store, audit, _signer(settings), clock)
+        self._lists = Lists(settings, clock, self._stopping.is_set)
         self._answers = Answers(store, audit, clock, self._due.set)
 
     def run(self) -> int:
@@ -74,6 +78,8 @@ class Worker:
             threading.Thread(target=self._decide, name="again", daemon=True),
             threading.Thread(target=self._look, name="watch", daemon=True),
         ]
+        if self._lists.wanted:
+            threads.append(threading.Thread(target=self._refresh, name="lists", daemon=True))
         for thread in threads:
             thread.start()
         try:
@@ -122,6 +128,11 @@ class Worker:
                 self._due.set()
             turn += 1
             self._stopping.wait(self._settings.worker.interval)
+
+    def _refresh(self) -> None:
+        while not self._stopping.is_set():
+            self._try(self._lists.round)
+            self._stopping.wait(LISTS_EVERY)
 
     @staticmethod
     def _try(duty: Callable[[], int]) -> int:

@@ -9,7 +9,8 @@ from nta_milter.cli.main import main
 from nta_milter.smime.directory import CertificateDirectory
 from nta_milter.smime.harvest import HarvestStore, Outcome
 from nta_milter.smime.trust import Trust
-from tests.unit.smime.pki import AUTHORITY, Pki, openssl
+from tests.unit.smime.pki import AUTHORITY, PERSON, Pki, openssl
+from tests.unit.worker.site import Site
 
 AT = datetime.now(UTC) + timedelta(minutes=1)
 
@@ -127,3 +128,40 @@ def test_a_waiting_certificate_is_listed_and_accepted(home, pki, root, harvested
     assert main(["certs", "forget", "alice@clinic.test", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "alice@clinic.test", "removed": True}
     assert listed(capsys) == []
+
+
+# Revocation lists
+
+
+def test_the_state_of_each_list_is_shown_and_fetched_at_once(home, pki, root, capsys):
+    with Site().running() as site:
+        named = f"{PERSON}\ncrlDistributionPoints=URI:{site.url}/root.crl"
+        holder = pki.issue("listed", root, extensions=named, email="listed@clinic.test")
+        revoked = pki.issue("revoked", root, email="revoked@clinic.test")
+        for name in ("trust", "crls"):
+            (home / name).mkdir()
+        (home / "trust" / "root.pem").write_bytes(root.pem.read_bytes())
+        (home / "certificates" / "listed@clinic.test.pem").write_bytes(holder.pem.read_bytes())
+        assert main(["certs", "crls"]) == 2
+        assert "smime.crls: names no folder" in capsys.readouterr().err
+        text = (home / "c.toml").read_text()
+        keys = f'trust = "{home}/trust"\ncrls = "{home}/crls"\ncrl_networks = ["127.0.0.0/8"]\n'
+        (home / "c.toml").write_text(text.replace("[smime]\n", f"[smime]\n{keys}"))
+        assert main(["certs", "crls"]) == 1
+        assert capsys.readouterr().out == f"{site.url}/root.crl: missing; never fetched\n"
+        site.answers["/root.crl"] = lambda handler: handler.reply(404)
+        assert main(["certs", "crls", "--fetch"]) == 1
+        assert "UTC: cannot be fetched: status 404" in capsys.readouterr().out
+        data = pki.crl("cli", root, (revoked,)).read_bytes()
+        site.answers["/root.crl"] = lambda handler: handler.reply(200, data)
+        assert main(["certs", "crls", "--fetch"]) == 0
+        assert f"{site.url}/root.crl: current; 1 revoked, of 20" in capsys.readouterr().out
+    assert main(["certs", "crls", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert row["state"] == "current"
+    assert row["issuer"] == root.certificate.subject
+    assert row["revoked"] == 1
+    assert row["error"] is None
+    (home / "certificates" / "listed@clinic.test.pem").unlink()
+    assert main(["certs", "crls"]) == 1
+    assert capsys.readouterr().out == "no known certificate names a list\n"

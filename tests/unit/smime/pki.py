@@ -102,7 +102,9 @@ class Pki:
         )  # fmt: skip
         return Holder(key, pem)
 
-    def crl(self, name: str, issuer: Holder, revoked: tuple[Holder, ...] = (), days: int = 30) -> Path:
+    def crl(
+        self, name: str, issuer: Holder, revoked: tuple[Holder, ...] = (), days: int = 30, since: str = ""
+    ) -> Path:
         folder = self.folder / f"crl-{name}"
         folder.mkdir()
         (folder / "index.txt").write_text("")
@@ -115,7 +117,8 @@ class Pki:
         for holder in revoked:
             openssl("ca", "-config", configuration, "-revoke", holder.pem)
         file = self.folder / f"{name}.crl"
-        openssl("ca", "-config", configuration, "-gencrl", "-crldays", days, "-out", file)
+        begin = ("-crl_lastupdate", since) if since else ()
+        openssl("ca", "-config", configuration, "-gencrl", "-crldays", days, *begin, "-out", file)
         return file
 
     def pkcs12(
