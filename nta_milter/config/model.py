@@ -86,6 +86,12 @@ class InternalSettings:
         "nta-inside (the shipped transport) or empty for none",
         default=("nta-inside",),
     )
+    networks: tuple[IPNetwork, ...] = key(
+        "networks that nobody else can listen in, such as a tunnel between two hosts: a next hop inside with "
+        "an address in one of them needs no TLS; loopback always counts",
+        default=(),
+        example='["192.0.2.40/32"]',
+    )
     sender_domains: tuple[str, ...] = key(
         "domains that our users send from, lower case; empty = the internal domains",
         default=(),

@@ -61,7 +61,7 @@ def receive(message: Message, snapshot: Snapshot, at: datetime, results: Sequenc
     if not opened.encrypted:
         headers = _marked(clean, own_id, mark, results)
         return Received(Outcome(headers=headers), mark, verified=verified, offer=offer)
-    fault = _hop_fault(snapshot) or _too_long(opened)
+    fault = snapshot.hop_fault(snapshot.routing.current()) or _too_long(opened)
     if fault:
         return _unopened(clean, own_id, results, f"next hop: {fault}")
     headers = Headers((*opened.headers, *opened.entity.headers)).without(("MIME-Version",))
@@ -118,13 +118,3 @@ def _too_long(opened: Opened) -> str:
         if len(field.raw) * (1 if field.raw.isascii() else 4) > VALUE_LIMIT:
             return f"takes no header field of more than {VALUE_LIMIT} octets"
     return ""
-
-
-def _hop_fault(snapshot: Snapshot) -> str:
-    """Why what is opened could leave its protected hop; empty when it cannot."""
-    if not snapshot.settings.internal.hops:
-        return "no internal hop is listed"
-    routing = snapshot.routing.current()
-    if routing.inside:
-        return ""
-    return routing.faults[0] if routing.faults else "the transport nta-inside is not in place"

@@ -140,11 +140,12 @@ def _facts(
         )
     certificate = found.certificate if found is not None else None
     routing_fault = "" if routing is None or routing.proven else routing.faults[0]
+    inside_fault = snapshot.hop_fault(routing)
     return Facts(
         sensitive=True,
         exempted=exempted,
         internal=addressee.internal,
-        inside=routing is not None and routing.inside and bool(snapshot.settings.internal.hops),
+        inside=not inside_fault,
         null_sender=not inspection.message.sender,
         ciphertext=inspection.ciphertext,
         over_limit=_over_limit(addressee, inspection, snapshot, routing),
@@ -156,6 +157,7 @@ def _facts(
         certificate_fault="; ".join(r.text for r in found.reasons) if found and not certificate else "",
         personal=snapshot.settings.smime.personal == "prefer",
         routing_fault=routing_fault,
+        inside_fault=inside_fault,
         outbox=snapshot.store is not None,
         portal=snapshot.store is not None and bool(snapshot.settings.portal.url),
         factor=_has_factor(addressee, snapshot),

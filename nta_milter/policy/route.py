@@ -42,6 +42,7 @@ class Facts:
     limit that the message exceeds, or is empty. ``wanted`` is the route that a rule asks for, or None.
     ``client`` is empty for a client that may have mail secured, else why it may not. ``outbox``: copies can
     be stored and handed in apart. ``portal``: there is one. ``factor``: the recipient can prove who he is.
+    ``inside_fault`` says why ``inside`` does not hold.
     ``all_mail``: what is not sensitive goes over mandatory DANE too, where that can be.
     """
 
@@ -60,6 +61,7 @@ class Facts:
     certificate_fault: str = ""
     personal: bool = False
     routing_fault: str = ""
+    inside_fault: str = ""
     outbox: bool = False
     portal: bool = False
     factor: bool = False
@@ -93,7 +95,7 @@ def decide(recipient: str, facts: Facts) -> Decision:
             recipient,
             Route.TEMPFAIL,
             "inside-not-protected",
-            f"internal, but no protected next hop is proven{_because(facts.routing_fault)}",
+            f"internal, but no protected next hop is proven{_because(facts.inside_fault)}",
         )
     if facts.null_sender:
         return _decision(

@@ -17,7 +17,7 @@ from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.resolver import DnsResolver
 from nta_milter.message.address import a_labels
 from nta_milter.policy.sensitivity import SensitivityRules
-from nta_milter.postfix.proof import RoutingProver
+from nta_milter.postfix.proof import RoutingProof, RoutingProver
 from nta_milter.smime.directory import CertificateDirectory, PersonalSource
 from nta_milter.smime.harvest import HarvestStore
 from nta_milter.smime.keystore import KeyRing
@@ -47,6 +47,12 @@ class Snapshot:
     def listener(self, side: str) -> ListenerSettings | None:
         """The settings of a side marker; None for a listener that carries none of ours."""
         return next((item for item in self.settings.listeners if item.side == side), None)
+
+    def hop_fault(self, routing: RoutingProof | None) -> str:
+        """Why readable mail could leave its protected hop inside; empty when it cannot."""
+        if not self.settings.internal.hops:
+            return "no internal hop is listed"
+        return "Postfix was not asked" if routing is None else routing.inside_fault
 
     @property
     def bounce_address(self) -> str:
@@ -79,7 +85,9 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
         compliance=previous.compliance
         if previous and kept
         else ComplianceLookup.from_settings(settings.dns, threads=settings.milter.lookup_threads),
-        routing=RoutingProver(settings.routing.postfix, settings.routing.interval),
+        routing=RoutingProver(
+            settings.routing.postfix, settings.routing.interval, settings.internal.networks
+        ),
         store=_store(settings, previous),
         authserv_id=f"nta.{settings.milter.hostname or socket.getfqdn()}",
         internal_domains=frozenset(a_labels(domain) or domain for domain in settings.internal.domains),

@@ -74,7 +74,7 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
     except RoutingNotProven as error:
         return (Finding(Level.FAULT, "unreadable", str(error), "mend what postconf complains about"),)
     examined = Examined(read, settings, _as_postfix_names(settings.milter.socket))
-    proof = prove(postfix, 0.0)
+    proof = prove(postfix, 0.0, settings.internal.networks)
     mend = "use packaging/postfix as it is shipped (nta-milter(8))"
     found = [Finding(Level.FAULT, "route-not-proven", fault, mend) for fault in proof.faults]
     if not proof.inside and not proof.faults:
@@ -82,8 +82,9 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
             Finding(
                 Level.FAULT,
                 "no-inside",
-                "sensitive mail cannot be pinned inside: nta_route or master.cf knows no nta-inside",
-                "name the mail store in nta_route, nta_hand and nta_requeue; add the transport nta-inside",
+                f"opened and sensitive mail cannot stay inside: {proof.inside_fault}",
+                "name the mail store in nta_route, nta_hand and nta_requeue; give nta-inside TLS"
+                " that proves the server, or list its network in internal.networks",
             )
         )
     for check in CHECKS:

@@ -16,7 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nta_milter.config.key import IPNetwork
 from nta_milter.errors import RoutingNotProven
+from nta_milter.postfix import hop
 from nta_milter.postfix.route import GUARD_HEADER, INSIDE, MX, ROUTE_HEADER
 
 COMMAND_TIMEOUT = 10
@@ -25,6 +27,7 @@ COMMAND_TIMEOUT = 10
 PROBE_HOST = "probe.invalid"
 
 BLIND_COPIES = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
+HOP = ("fallback_relay", "tls_policy_maps", "tls_security_level")
 PARAMETERS = (
     "milter_header_checks",
     "milter_default_action",
@@ -46,6 +49,7 @@ PARAMETERS = (
     "smtpd_milter_maps",
     "smtpd_relay_restrictions",
     "smtpd_sasl_auth_enable",
+    *(f"{agent}_{what}" for agent in ("smtp", "lmtp") for what in HOP),
 )
 """The main.cf parameters that proof and doctor read."""
 
@@ -63,8 +67,9 @@ MANDATORY_DANE = {
 class RoutingProof:
     """What was proven, and the state of the files it was proven for.
 
-    ``inside``: sensitive mail can be pinned to the next hop inside. ``message_size_limit`` in bytes,
-    0 = none: cleanup(8) refuses for good what a milter makes larger. ``at`` is monotonic, in seconds.
+    ``inside``: sensitive mail can be pinned to a protected next hop inside; ``inside_fault`` says why not.
+    ``message_size_limit`` in bytes, 0 = none: cleanup(8) refuses for good what a milter makes larger. ``at``
+    is monotonic, in seconds.
     """
 
     faults: tuple[str, ...]
@@ -72,6 +77,7 @@ class RoutingProof:
     message_size_limit: int
     state: tuple[tuple[str, int, int, int], ...]
     at: float
+    inside_fault: str = ""
 
     @property
     def proven(self) -> bool:
@@ -197,21 +203,22 @@ def _disagreements(postfix: Postfix, tables: str, wanted: Mapping[str, str], whe
             yield f"{where}: {key!r} gives {said or 'nothing'!r} where {value!r} is needed"
 
 
-def prove(postfix: Postfix, now: float) -> RoutingProof:
-    """Ask Postfix everything a route depends on; each fault is a sentence that names its parameter."""
+def prove(postfix: Postfix, now: float, networks: Sequence[IPNetwork] = ()) -> RoutingProof:
+    """Ask Postfix everything a route depends on; each fault is a sentence that names its parameter.
+
+    ``networks`` count as inside without TLS (``internal.networks``).
+    """
     files = [postfix.configuration / "main.cf", postfix.configuration / "master.cf"]
     before = state_of(files)
     try:
         read = postfix.read()
     except RoutingNotProven as error:
-        return RoutingProof((str(error),), False, 0, before, now)
+        return RoutingProof((str(error),), False, 0, before, now, str(error))
     faults: list[str] = []
 
     # (1) The header of a message in the queue becomes a FILTER action.
     routes = read.parameters["milter_header_checks"]
     faults.extend(_disagreements(postfix, routes, ROUTES, "milter_header_checks"))
-    pin = postfix.look_up((PIN,), routes).get(PIN, "")
-    inside = pin.startswith("FILTER nta-inside:") and "nta-inside/unix" in read.commands
     files.extend(files_of(routes))
 
     # (2) The transport it leads to cannot go without DANE.
@@ -230,29 +237,50 @@ def prove(postfix: Postfix, now: float) -> RoutingProof:
     faults.extend(_disagreements(postfix, requeue, ROUTES | GUARD, where))
     files.extend(files_of(requeue))
 
-    # (4) The header never leaves this site.
+    # (4) What stays inside takes a protected hop, and the same one when it is requeued or handed in.
+    hand = read.overrides.get(("nta-hand/unix", "cleanup_service_name"), "")
+    handed = read.overrides.get((f"{hand}/unix", "header_checks"), "")
+    files.extend(files_of(handed))
+    inside_fault = _inside_fault(postfix, read, (routes, requeue, *([handed] if hand else [])), networks)
+
+    # (5) The header never leaves this site.
     for service in ("smtp/unix", "nta/unix"):
         strip = read.effective(service, "smtp_header_checks")
         faults.extend(_disagreements(postfix, strip, STRIP, f"{service} smtp_header_checks"))
         files.extend(files_of(strip))
 
-    # (5) Without us there is no mail rather than mail in clear.
+    # (6) Without us there is no mail rather than mail in clear.
     if read.parameters["milter_default_action"] != "tempfail":
         faults.append("milter_default_action is not tempfail")
 
-    # (6) Nobody is added behind our back: a blind copy would travel or be opened with the message.
+    # (7) Nobody is added behind our back: a blind copy would travel or be opened with the message.
     faults.extend(_blind_copies(read))
 
     known = tuple(dict.fromkeys(files))
     if state_of(known[:2]) != before:
         faults.append("main.cf or master.cf changed while it was read")
     size_limit = read.parameters["message_size_limit"]
+    inside_fault = faults[0] if faults else inside_fault
     return RoutingProof(
         tuple(faults),
-        inside and not faults,
+        not inside_fault,
         int(size_limit) if size_limit.isdecimal() else 0,
         (*before, *state_of(known[2:])),
         now,
+        inside_fault,
+    )
+
+
+def _inside_fault(
+    postfix: Postfix, read: Configuration, tables: Sequence[str], networks: Sequence[IPNetwork]
+) -> str:
+    """Why sensitive mail cannot be pinned inside; empty when it can."""
+    pins = {postfix.look_up((PIN,), table).get(PIN, "") for table in tables}
+    if len(pins) > 1:
+        return f"the tables lead {PIN!r} to different places: {', '.join(sorted(pins))}"
+    service = f"{hop.TRANSPORT}/unix"
+    return hop.fault(
+        pins.pop(), read.commands.get(service, ""), lambda name: read.effective(service, name), networks
     )
 
 
@@ -276,9 +304,10 @@ class RoutingProver:
     Safe for many threads; one proves while the others wait, since its answer is the one they need.
     """
 
-    def __init__(self, configuration: Path, interval: float) -> None:
+    def __init__(self, configuration: Path, interval: float, networks: Sequence[IPNetwork] = ()) -> None:
         self._postfix = Postfix(configuration)
         self._interval = interval
+        self._networks = networks
         self._lock = threading.Lock()
         self._proof: RoutingProof | None = None
 
@@ -287,7 +316,7 @@ class RoutingProver:
         with self._lock:
             proof = self._proof
             if proof is None or time.monotonic() - proof.at > self._interval or self._changed(proof):
-                proof = self._proof = prove(self._postfix, time.monotonic())
+                proof = self._proof = prove(self._postfix, time.monotonic(), self._networks)
             return proof
 
     @staticmethod

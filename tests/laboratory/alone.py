@@ -136,7 +136,7 @@ class Alone:
         folder = self.directory / "milter"
         self.postfix.mkdir(parents=True)
         self.control.mkdir(mode=0o700)
-        for file in SHIPPED.iterdir():
+        for file in filter(Path.is_file, SHIPPED.iterdir()):
             text = file.read_text().replace("/etc/postfix", str(self.postfix))
             (self.postfix / file.name).write_text(text)
         with (self.postfix / "main.cf").open("a") as main:

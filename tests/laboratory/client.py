@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import smtplib
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.laboratory.certificates import Pair
 from tests.laboratory.namespace import Namespace
 
 
@@ -48,6 +50,16 @@ class Session(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: Any) -> socket.socket:
         return self._namespace.connect(host, port, source=self._source, limit=120)
+
+    def secure(self, certificate: Pair | None = None) -> None:
+        """STARTTLS, whoever answers; ``certificate`` is what is shown to a server that asks."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if certificate is not None:
+            context.load_cert_chain(certificate.certificate, certificate.key)
+        self.starttls(context=context)
+        self.ehlo()
 
     def transmit(
         self, sender: str, recipients: Sequence[str], message: bytes, options: Sequence[str] = ()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import smtplib
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from tests.laboratory import store
 from tests.laboratory.browser import Browser
-from tests.laboratory.certificates import Certificates
+from tests.laboratory.certificates import Certificates, Pair
 from tests.laboratory.client import Reply, Session, unix_connection
 from tests.laboratory.dns import Dns
 from tests.laboratory.names import (
@@ -216,18 +215,18 @@ class Laboratory:
         *,
         source: str = CLIENT,
         tls: bool = True,
+        certificate: Pair | None = None,
     ) -> Iterator[Session]:
-        """A client of one of care's listeners, or of ``ADDRESS:PORT``; by STARTTLS where it is offered."""
+        """A client of one of care's listeners, or of ``ADDRESS:PORT``; by STARTTLS where it is offered.
+
+        ``certificate`` is the one it shows, if it is asked.
+        """
         address, port = LISTENERS[listener] if listener in LISTENERS else _parsed(listener)
         client = Session(self.namespace, address, port, source)
         try:
             client.ehlo()
             if tls and client.has_extn("starttls"):
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-                client.starttls(context=context)
-                client.ehlo()
+                client.secure(certificate)
             if login is not None:
                 client.login(login, LOGIN_PASSWORD)
             yield client
@@ -467,7 +466,7 @@ class Laboratory:
             sys.executable, "-m", "tests.laboratory.lmtp", INSIDE / "mailboxes", *places, ready="ready"
         )
 
-    def _daemon(self, *command: str | Path, ready: str = "") -> None:
+    def _daemon(self, *command: str | Path, ready: str = "") -> Process:
         log = self.directory / f"{Path(command[0]).name}-{len(list(self.directory.glob('*.log')))}.log"
         started = self.namespace.popen(*command, log=log, environment=_environment())
         limit = time.monotonic() + START_LIMIT
@@ -475,6 +474,7 @@ class Laboratory:
             if started.ended() or time.monotonic() > limit:
                 raise NamespaceError(f"{' '.join(map(str, command))} does not start: {log.read_text()}")
             time.sleep(0.02)
+        return started
 
 
 def _environment() -> dict[str, str]:

@@ -34,7 +34,7 @@ def services(text):
 def configuration(tmp_path):
     folder = tmp_path / "postfix"
     folder.mkdir()
-    for file in SHIPPED.iterdir():
+    for file in filter(Path.is_file, SHIPPED.iterdir()):
         text = file.read_text().replace("/etc/postfix", str(folder))
         (folder / file.name).write_text(text)
     master = services(STOCK_MASTER) | services((folder / "master.cf").read_text())
