@@ -15,6 +15,7 @@ from typing import Protocol
 
 from nta_milter.audit.chain import link
 from nta_milter.audit.events import AuditRecord
+from nta_milter.audit.tell import Told
 from nta_milter.config.model import Settings
 from nta_milter.errors import NtaMilterError, StoreUnavailable, TemporaryError
 from nta_milter.store.database import Database
@@ -80,7 +81,7 @@ class StoreTarget:
         self._database.close()
 
 
-def open_writer(settings: Settings, writer: str) -> AuditWriter:
+def open_writer(settings: Settings, writer: str, told: Told | None = None) -> AuditWriter:
     """The writer that ``[audit]`` asks for; ``writer`` names its chain, such as ``mx.care.test:portal``.
 
     Raises:
@@ -88,8 +89,8 @@ def open_writer(settings: Settings, writer: str) -> AuditWriter:
         ConfigurationError: there is no store.
     """
     if settings.audit.target == "store":
-        return AuditWriter(StoreTarget(Database(settings.store.url), writer))
-    return AuditWriter(settings.audit.file)
+        return AuditWriter(StoreTarget(Database(settings.store.url), writer), told)
+    return AuditWriter(settings.audit.file, told)
 
 
 @dataclass(slots=True)
@@ -104,11 +105,12 @@ class _Entry:
 class AuditWriter:
     """Collects records of many threads for one target; a path stands for a file of JSON lines.
 
-    Whoever comes when nobody writes, writes for all who wait.
+    Whoever comes when nobody writes, writes for all who wait. ``told`` is given each record that is on disk.
     """
 
-    def __init__(self, target: Target | Path) -> None:
+    def __init__(self, target: Target | Path, told: Told | None = None) -> None:
         self._target = FileTarget(target) if isinstance(target, Path) else target
+        self._told = told
         self._collecting = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: list[_Entry] = []
@@ -127,6 +129,8 @@ class AuditWriter:
         for entry in entries:
             if entry.fault is not None:
                 raise entry.fault
+            if self._told is not None:
+                self._told(entry.record)
 
     def close(self) -> None:
         """Write what waits and stop."""

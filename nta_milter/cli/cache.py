@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
-from nta_milter.milter.control import ask
+from nta_milter.monitor.control import ask
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +38,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit 0 when a worker had the domain, 1 when none had."""
-    answers = ask(loaded(arguments).settings.milter.control, arguments.command, arguments.domain)
+    told = ask(loaded(arguments).settings.milter.control, arguments.command, arguments.domain)
+    answers = [{"worker": int(name.rpartition("-")[2]), **answer} for name, answer in told.items()]
     for answer in answers:
         if arguments.json:
             print(json.dumps(answer, ensure_ascii=False))

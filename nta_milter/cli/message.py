@@ -152,10 +152,10 @@ def _event(delivery: Delivery) -> AuditRecord:
     return AuditRecord(
         at=datetime.now(UTC),
         event=Event.RECALLED,
-        queue_id=delivery.message_id,
+        queue_id=delivery.queue_id or delivery.message_id,
         sender=delivery.author,
         recipients=(delivery.recipient,),
         route=delivery.route,
         reasons=(),
-        details={"delivery": delivery.id, "by": getpass.getuser()},
+        details={"message": delivery.message_id, "delivery": delivery.id, "by": getpass.getuser()},
     )

@@ -21,13 +21,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from nta_milter.milter.log import start  # one form of log lines for all services
+    from nta_milter.monitor.log import start
     from nta_milter.policy.snapshot import build
     from nta_milter.worker.decide import decider
     from nta_milter.worker.service import Worker
 
     settings = loaded(arguments).settings
     os.umask(0o007)  # SQLite's files are written by the three services, which share a group
-    start(settings.log)
+    start(settings.log, "nta-worker")
     snapshot = build(settings, with_keys=False)
     return Worker(settings, decider(snapshot)).run()

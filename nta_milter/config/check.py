@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from zoneinfo import ZoneInfo
 
 from nta_milter.config.libraries import CHECKS, missing
+from nta_milter.config.metrics import loopback
 from nta_milter.config.model import Settings
 from nta_milter.config.source import Place
 
@@ -49,6 +50,7 @@ def impossible(settings: Settings) -> Iterator[Problem]:
         _portal,
         _store,
         _notification,
+        _metrics,
     )
     for check in checks:
         yield from check(settings)
@@ -241,6 +243,17 @@ def _notification(settings: Settings) -> Iterator[Problem]:
     path = str(settings.worker.socket)
     if len(path.encode()) > SOCKET_PATH_LIMIT:
         yield ("worker", "socket"), f"{path} is longer than {SOCKET_PATH_LIMIT} bytes"
+
+
+def _metrics(settings: Settings) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for name in ("milter", "worker", "portal"):
+        place = getattr(settings.metrics, name)
+        if place and loopback(place) is None:
+            yield ("metrics", name), f"{place} is not an ADDRESS:PORT on loopback such as 127.0.0.1:9716"
+        elif place in seen:
+            yield ("metrics", name), f"{place} is another service's already"
+        seen.update({place} - {""})
 
 
 def _field_name(place: Place, name: str) -> Iterator[Problem]:

@@ -61,6 +61,11 @@ class PortalSettings:
         "where the web server finds the pages: unix:PATH, or inet:PORT@127.0.0.1",
         default="unix:/run/nta-portal/portal.sock",
     )
+    control: Path = key(
+        "folder of the control socket, which nta-milter status asks; nobody but root and the portal may "
+        "enter it, and without it there is none",
+        default=Path("/run/nta-portal/control"),
+    )
     proxies: tuple[IPNetwork, ...] = key(
         "networks of web servers whose X-Forwarded-For is believed; on a unix socket it always is",
         default=(),
@@ -142,5 +147,10 @@ class WorkerSettings:
         default=12,
         minimum=1,
         maximum=1_000,
+    )
+    control: Path = key(
+        "folder of the control socket, which nta-milter status asks; nobody but root and the worker may "
+        "enter it, and without it there is none",
+        default=Path("/run/nta-worker"),
     )
     interval: int = key("time between two looks at the queue", default=60, unit="s", minimum=1, maximum=3_600)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from nta_milter.config.download import NotificationSettings, PortalSettings, StoreSettings, WorkerSettings
 from nta_milter.config.key import LOOPBACK, IPNetwork, key, table
+from nta_milter.config.metrics import MetricsSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,8 @@ class MilterSettings:
         "body size kept in memory", default=1_048_576, unit="bytes", minimum=0, maximum=1_073_741_824
     )
     control: Path = key(
-        "folder of the workers' control sockets, which nta-milter cache asks; nobody but root and the milter "
-        "may enter it, and without it there are none",
+        "folder of the processes' control sockets, which nta-milter status and cache ask; nobody but root "
+        "and the milter may enter it, and without it there are none",
         default=Path("/run/nta-milter"),
     )
     hostname: str = key("name in nta.HOST, our authserv-id (RFC 8601); empty = this host's own", default="")
@@ -421,3 +422,4 @@ class Settings:
         "what is asked of mail that comes in at the ntamx listener: enforce refuses what does not pass, mark "
         "tells the result in Authentication-Results, off does not look",
     )
+    metrics: MetricsSettings = table(MetricsSettings, "numbers for Prometheus")

@@ -29,4 +29,4 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
             manager.sendto(state.encode(), address)
     except OSError as error:
-        log.warning("event=notify-failed state=%s error=%s", state, error)
+        log.warning("-: event=notify-failed state=%s error=%s", state, error)

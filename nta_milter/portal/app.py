@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nta_milter.errors import NtaMilterError, TemporaryError
+from nta_milter.monitor.log import tell
 from nta_milter.portal.asgi import Application, Protected, client_network
 from nta_milter.portal.forms import BadRequest, Form, read_form
 from nta_milter.portal.language import choose
@@ -91,10 +92,10 @@ class _Pages:
             except BadRequest as error:
                 return self._error(request, error.status)
             except TemporaryError as error:
-                _log.error("portal: %s", error)
+                tell(_log, logging.ERROR, "request-failed", error=error)
                 return self._error(request, 503)
             except NtaMilterError as error:
-                _log.error("portal: %s", error)
+                tell(_log, logging.ERROR, "request-failed", error=error)
                 return self._error(request, 500)
 
         methods = [name for name, view in (("GET", get), ("POST", post)) if view is not None]

@@ -13,6 +13,7 @@ from nta_milter.config.model import Settings
 from nta_milter.errors import NtaMilterError
 from nta_milter.message.headers import split
 from nta_milter.message.model import Entity, Message, Recipient
+from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.policy.route import Route
 from nta_milter.store.keys import PrivateKeys, new_id
 from nta_milter.store.rows import Delivery
@@ -80,9 +81,9 @@ class Again:
         try:
             return self._one(delivery, wrap)
         except NtaMilterError as error:
-            log.error("event=undecidable delivery=%s error=%s", delivery.id, error)
-        except Exception:
-            log.exception("event=internal-error delivery=%s", delivery.id)
+            tell(log, logging.ERROR, "undecidable", delivery.queue_id, delivery=delivery.id, error=error)
+        except Exception:  # noqa: BLE001 - as above
+            tell_crash(log, "internal-error", delivery.queue_id, delivery=delivery.id)
         return False
 
     def _one(self, delivery: Delivery, wrap: bytes) -> bool:
@@ -91,7 +92,7 @@ class Again:
         try:
             decided = self._decide(self._message(delivery, key), delivery, at)
         except NtaMilterError as error:
-            log.warning("event=undecided delivery=%s error=%s", delivery.id, error)
+            tell(log, logging.WARNING, "undecided", delivery.queue_id, delivery=delivery.id, error=error)
             decided = Decided(Route.TEMPFAIL, (str(error),))
         if decided.route is Route.TEMPFAIL:
             limit = timedelta(seconds=self._settings.worker.decide_limit)

@@ -10,6 +10,7 @@ from nta_milter.audit.events import Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.errors import MessageError, TemporaryError
 from nta_milter.message.headers import Headers
+from nta_milter.monitor.log import tell
 from nta_milter.outbox.queue import OPENED
 from nta_milter.store.rows import Commit, Delivery, Form
 from nta_milter.store.store import Store
@@ -60,7 +61,7 @@ class Answers:
             message_id=attempt.message_id, limit=MOST_RECIPIENTS
         )
         if result is Commit.ABANDONED:
-            log.error("event=committed-after-abandoned attempt=%s", attempt_id)
+            tell(log, logging.ERROR, "committed-after-abandoned", attempt.queue_id, attempt=attempt_id)
             for delivery in deliveries:
                 self._store.handover.report(delivery.id, "5.3.0", "", at)
             return
@@ -71,10 +72,19 @@ class Answers:
         found = self._store.handover.find_bounced(identifier)
         bounce = read_bounce(content)
         if found is None or bounce is None:
-            log.warning("event=bounce-ignored id=%s known=%s", identifier, "yes" if found else "no")
+            known = "yes" if found else "no"
+            tell(log, logging.WARNING, "bounce-ignored", bounced_by=identifier, known=known)
             return
         delivery, form = found
-        log.info("event=bounce id=%s action=%s status=%s", identifier, bounce.action, bounce.status)
+        tell(
+            log,
+            logging.INFO,
+            "bounce",
+            delivery.queue_id,
+            delivery=delivery.id,
+            action=bounce.action,
+            status=bounce.status,
+        )
         if delivery.route == OPENED:
             self._refused_inside(delivery, read_bounces(content))
         elif bounce.action == "failed" and form in _ABOUT_DELIVERY:

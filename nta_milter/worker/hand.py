@@ -16,6 +16,7 @@ from nta_milter.audit.write import AuditWriter
 from nta_milter.config.model import Settings
 from nta_milter.errors import NtaMilterError, RecipientRefused, SubmissionInDoubt, TemporaryError
 from nta_milter.message.model import Entity
+from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbox.addresses import bounce_address
 from nta_milter.outbox.compose import Composer
 from nta_milter.postfix.route import ROUTE_HEADER
@@ -93,7 +94,7 @@ class Hand:
             try:
                 self._one(submission)
             except NtaMilterError as error:
-                log.error("event=hand-failed submission=%s error=%s", submission.id, error)
+                self._tell(logging.ERROR, "hand-failed", submission, error=error)
         return len(claimed)
 
     def _one(self, submission: Submission) -> None:
@@ -110,13 +111,13 @@ class Hand:
         except NtaMilterError as error:
             self._failed(submission, error)
             return
-        except Exception:
-            log.exception("event=internal-error submission=%s", submission.id)
+        except Exception:  # noqa: BLE001 - one that cannot be handed in must not keep the others
+            tell_crash(log, "internal-error", submission.delivery.queue_id, submission=submission.id)
             self._failed(submission, TemporaryError("internal error"))
             return
         at = self._clock()
         if not self._store.handover.submitted(submission, queue_id, at):
-            log.error("event=claim-lost submission=%s", submission.id)
+            self._tell(logging.ERROR, "claim-lost", submission)
             return
         self._record(EVENTS[submission.form], submission, {"queue_id": queue_id})
         if submission.form in (Form.COPY, Form.NOTIFICATION) and wants_success(submission.delivery):
@@ -201,7 +202,7 @@ class Hand:
         if submission.form not in ABOUT_RECIPIENT:
             self._failed(submission, error, hopeless=True)
             return
-        log.warning("event=recipient-refused submission=%s error=%s", submission.id, error)
+        self._tell(logging.WARNING, "recipient-refused", submission, error=error)
         if self._store.handover.refused(submission, error.status, self._clock()):
             self._record(Event.UNDELIVERABLE, submission, {"status": error.status})
 
@@ -212,18 +213,23 @@ class Hand:
         in_doubt = isinstance(error, SubmissionInDoubt)
         self._store.handover.failed(submission, str(error), due_at)
         level = logging.ERROR if shunt else logging.WARNING
-        log.log(
+        self._tell(
             level,
-            "event=%s submission=%s form=%s tries=%d in_doubt=%s error=%s",
-            "shunted" if shunt else "submission-failed",
-            submission.id,
-            submission.form.value,
-            submission.tries + 1,
-            "yes" if in_doubt else "no",
-            error,
+            "submission-failed",
+            submission,
+            form=submission.form.value,
+            tries=submission.tries + 1,
+            set_aside="yes" if shunt else "no",
+            in_doubt="yes" if in_doubt else "no",
+            error=error,
         )
         if shunt:
             self._record(Event.SHUNTED, submission, {})
+
+    @staticmethod
+    def _tell(level: int, event: str, submission: Submission, **values: object) -> None:
+        """A line about a submission, under the queue id of the message that it came with."""
+        tell(log, level, event, submission.delivery.queue_id, submission=submission.id, **values)
 
     def _record(self, event: Event, submission: Submission, details: dict[str, str]) -> None:
         delivery = submission.delivery

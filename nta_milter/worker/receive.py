@@ -20,6 +20,7 @@ from typing import Any
 from aiosmtpd.lmtp import LMTP
 
 from nta_milter.errors import ConfigurationError, NtaMilterError
+from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbox.addresses import bounced_id, commit_id, replied_id
 
 Receive = Callable[[str, str, bytes], None]
@@ -67,10 +68,10 @@ class Handler:
         try:
             self._receive(*found, content)
         except NtaMilterError as error:
-            log.error("event=receive-failed kind=%s id=%s error=%s", *found, error)
+            tell(log, logging.ERROR, "receive-failed", kind=found[0], id=found[1], error=error)
             return "451 4.3.0 cannot be taken now"
-        except Exception:
-            log.exception("event=internal-error kind=%s id=%s", *found)
+        except Exception:  # noqa: BLE001 - the edge to LMTP: whatever it is, the mail waits
+            tell_crash(log, "internal-error", kind=found[0], id=found[1])
             return "451 4.3.0 cannot be taken now"
         return "250 2.0.0 ok"
 

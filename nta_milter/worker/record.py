@@ -11,14 +11,14 @@ from nta_milter.store.rows import Delivery
 def record_of(
     event: Event, delivery: Delivery, at: datetime, details: dict[str, str] | None = None
 ) -> AuditRecord:
-    """One record; the message's id stands where the milter has Postfix's queue id."""
+    """One record, under the queue id of the message that the delivery came with."""
     return AuditRecord(
         at=at,
         event=event,
-        queue_id=delivery.message_id,
+        queue_id=delivery.queue_id or delivery.message_id,
         sender=delivery.author or delivery.sender,
         recipients=(delivery.recipient,),
         route=delivery.route,
         reasons=delivery.reasons,
-        details={"delivery": delivery.id, **(details or {})},
+        details={"message": delivery.message_id, "delivery": delivery.id, **(details or {})},
     )

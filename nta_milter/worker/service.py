@@ -11,17 +11,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from nta_milter import __version__
 from nta_milter.audit.chain import Signer
+from nta_milter.audit.tell import EVENTS, teller
 from nta_milter.audit.write import open_writer
 from nta_milter.config.model import Settings
 from nta_milter.config.notify import READY, STOPPING, notify
 from nta_milter.config.secrets import secret
 from nta_milter.errors import NtaMilterError
+from nta_milter.monitor import listener
+from nta_milter.monitor.control import serve as serve_control
+from nta_milter.monitor.exposition import text
+from nta_milter.monitor.log import tell, tell_crash
+from nta_milter.monitor.process import STARTED, Process
+from nta_milter.monitor.registry import Registry
 from nta_milter.store.store import open_store, private_keys
 from nta_milter.worker.again import Again, Decider
 from nta_milter.worker.answer import Answers
 from nta_milter.worker.hand import Hand
 from nta_milter.worker.lists import Lists
+from nta_milter.worker.metrics import METRICS, State, duty_name
 from nta_milter.worker.postqueue import Postqueue
 from nta_milter.worker.receive import Handler, listening, serve
 from nta_milter.worker.sweep import Sweep
@@ -35,6 +44,9 @@ LISTS_EVERY = 300.0
 """Seconds between two looks which revocation lists are due."""
 SHORT = 1.0
 """Seconds between two looks at what is due, where nobody has woken us: another host may have stored it."""
+
+CATALOGUE = (EVENTS, STARTED, *METRICS)
+"""Every metric of the worker."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +73,8 @@ class Worker:
         self._store = open_store(settings)
         keys = private_keys("worker", settings)
         self._listener = listening(settings.worker.socket)
-        self._audit = open_writer(settings, f"{self._hostname}:worker")
+        registry = Registry((EVENTS, *METRICS))
+        self._audit = open_writer(settings, f"{self._hostname}:worker", teller(registry, log))
         postqueue = Postqueue(settings.routing.postfix)
         store, audit = self._store, self._audit
         self._hand = Hand(settings, store, keys, audit, postqueue.look, clock, self._hostname)
@@ -69,6 +82,9 @@ class Worker:
         self._watch = Watch(settings, store, audit, postqueue, clock)
         self._sweep = Sweep(settings, store, audit, _signer(settings), clock)
         self._lists = Lists(settings, clock, self._stopping.is_set)
+        self._state = State(settings, store.database, registry, clock, lambda: self._watch.commits)
+        registry.collect(self._state.collect)
+        self._process = Process("worker", registry, self._state.facts)
         self._answers = Answers(store, audit, clock, self._due.set)
 
     def run(self) -> int:
@@ -82,6 +98,10 @@ class Worker:
             threads.append(threading.Thread(target=self._refresh, name="lists", daemon=True))
         for thread in threads:
             thread.start()
+        control = threading.Thread(target=self._control, name="control", daemon=True)
+        control.start()
+        if self._settings.metrics.worker:
+            listener.serve(self._settings.metrics.worker, self._metrics)
         try:
             asyncio.run(self._receive())
         finally:
@@ -100,7 +120,7 @@ class Worker:
             loop.add_signal_handler(each, stop.set)
         with ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receive") as threads:
             server = await serve(self._listener, Handler(self._answers.receive, threads), self._hostname)
-            log.info("event=started socket=%s", self._settings.worker.socket)
+            tell(log, logging.INFO, "started", socket=self._settings.worker.socket, version=__version__)
             notify(READY)
             await stop.wait()
             notify(STOPPING)
@@ -134,15 +154,26 @@ class Worker:
             self._try(self._lists.round)
             self._stopping.wait(LISTS_EVERY)
 
-    @staticmethod
-    def _try(duty: Callable[[], int]) -> int:
+    def _control(self) -> None:
+        serve_control(self._settings.worker.control, "worker", self._process.answer)
+
+    def _metrics(self) -> str:
+        return text(self._process.registry.samples(), CATALOGUE)
+
+    def _try(self, duty: Callable[[], int]) -> int:
         """Do a duty; what fails is logged and done again at its next turn."""
+        name = duty_name(duty)
         try:
-            return duty()
+            done = duty()
         except NtaMilterError as error:
-            log.error("event=duty-failed duty=%s error=%s", duty.__qualname__, error)
-        except Exception:
-            log.exception("event=internal-error duty=%s", duty.__qualname__)
+            tell(log, logging.ERROR, "duty-failed", duty=name, error=error)
+            self._state.done(name, str(error))
+        except Exception:  # noqa: BLE001 - done again at its next turn
+            tell_crash(log, "internal-error", duty=name)
+            self._state.done(name, "internal error")
+        else:
+            self._state.done(name)
+            return done
         return 0
 
 

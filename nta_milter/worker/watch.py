@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from nta_milter.audit.events import Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.config.model import Settings
+from nta_milter.monitor.log import tell
 from nta_milter.outbox.addresses import commit_id
 from nta_milter.store.store import Store
 from nta_milter.worker.postqueue import Postqueue, Queued
@@ -43,6 +44,8 @@ class Watch:
         self._postqueue = postqueue
         self._clock = clock
         self._missed: dict[str, int] = {}
+        self.commits: tuple[datetime, ...] = ()
+        """Since when each commit in the queue waits, as it was seen last."""
 
     def round(self) -> int:
         """One look; how many attempts were given up.
@@ -53,6 +56,7 @@ class Watch:
         began_at = self._clock()
         queued = self._postqueue.look()
         waiting = {name for each in queued for name in commits(each)}
+        self.commits = tuple(each.arrived_at for each in queued if commits(each))
         self._hurry(queued, began_at)
         missed: dict[str, int] = {}
         given_up = 0
@@ -70,19 +74,21 @@ class Watch:
         """A commit that was deferred is tried now, since we are there."""
         for each in queued:
             if commits(each) and each.arrived_at < at - LATE:
-                log.error(
-                    "event=commit-late queue=%s queue_id=%s since=%s reason=%s",
-                    each.queue,
+                tell(
+                    log,
+                    logging.ERROR,
+                    "commit-late",
                     each.queue_id,
-                    each.arrived_at.isoformat(),
-                    "; ".join(reason for reason in each.reasons if reason) or "none",
+                    queue=each.queue,
+                    since=each.arrived_at.isoformat(),
+                    reason="; ".join(reason for reason in each.reasons if reason) or "none",
                 )
                 if each.queue == "deferred":
                     self._postqueue.deliver_now(each.queue_id)
 
     def _give_up(self, attempt_id: str, queue_id: str) -> None:
         delivery = self._store.outgoing.abandon(attempt_id)
-        log.info("event=abandoned attempt=%s queue_id=%s", attempt_id, queue_id)
+        tell(log, logging.INFO, "attempt-abandoned", queue_id, attempt=attempt_id)
         if delivery is not None:
             self._audit.write(record_of(Event.ABANDONED, delivery, self._clock(), {"postfix": queue_id}))
 

@@ -77,4 +77,4 @@ def test_without_a_worker_it_says_so(alone, tmp_path):
     command = [sys.executable, "-m", "nta_milter.cli.main", "cache", "show", "x.test", "--config", str(other)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 75
-    assert "no worker answers" in done.stderr
+    assert "no process answers" in done.stderr

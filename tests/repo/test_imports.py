@@ -9,6 +9,7 @@ from tests.repo.tree import parsed, python
 ORDER = (
     ("errors",),
     ("config",),
+    ("monitor",),
     ("message", "lookup", "store"),
     ("audit", "postfix"),
     ("smime", "compliance"),

@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from nta_milter.audit.events import Event
 from nta_milter.errors import NtaMilterError
+from nta_milter.monitor.log import tell
 from nta_milter.portal.asgi import Receive, Scope, Send
 from nta_milter.portal.forms import BadRequest
 from nta_milter.portal.render.archive import zipped
@@ -91,7 +92,7 @@ class Download(StreamingResponse):
                         return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except NtaMilterError as error:
-            _log.error("portal: %s", error)
+            tell(_log, logging.ERROR, "download-broken", error=error)
             return  # without an end: the browser sees that the file is not whole
         finally:
             left.cancel()

@@ -1,0 +1,70 @@
+"""Log lines: key=value, Postfix's queue id first, one line per event, never message content."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Mapping
+
+from nta_milter.config.model import LogSettings
+
+NO_MESSAGE = "-"
+"""Stands in place of the queue id where an event is about no message."""
+
+
+_PLAIN = "%(levelname)s %(message)s"
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
+
+
+def key_values(values: Mapping[str, str]) -> str:
+    """The pairs in one line; a value with blanks is quoted, control characters are escaped."""
+    return " ".join(f"{name}={_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: str) -> str:
+    safe = value
+    if not value.isprintable():
+        safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+    if not safe or any(c in safe for c in ' "='):
+        return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return safe
+
+
+def line(queue_id: str, event: str, values: Mapping[str, str]) -> str:
+    """One line: the queue id, the event and its details."""
+    return " ".join(filter(None, (f"{queue_id or NO_MESSAGE}: event={event}", key_values(values))))
+
+
+def tell(log: logging.Logger, level: int, event: str, queue_id: str = NO_MESSAGE, **values: object) -> None:
+    """Log one event; each value is shown as text."""
+    if log.isEnabledFor(level):
+        log.log(level, "%s", line(queue_id, event, {name: str(value) for name, value in values.items()}))
+
+
+def tell_crash(log: logging.Logger, event: str, queue_id: str = NO_MESSAGE, **values: object) -> None:
+    """Log a fault of our own with where it happened; call it while the exception is handled."""
+    shown = {name: str(value) for name, value in values.items()}
+    log.error("%s", line(queue_id, event, shown), exc_info=True)
+
+
+class _Journal(logging.Formatter):
+    """The level as the journal takes it (sd-daemon(3)), before each line: what is read begins with the id."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{each}" for each in super().format(record).split("\n"))
+
+
+def start(settings: LogSettings, service: str) -> None:
+    """Send log lines where the settings say; ``service`` names who speaks, where others speak too."""
+    handler: logging.Handler
+    if settings.target == "syslog":
+        handler = logging.handlers.SysLogHandler("/dev/log", logging.handlers.SysLogHandler.LOG_MAIL)
+        handler.setFormatter(logging.Formatter(f"{service}[%(process)d]: %(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        to_journal = "JOURNAL_STREAM" in os.environ
+        handler.setFormatter(_Journal() if to_journal else logging.Formatter(_PLAIN))
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
