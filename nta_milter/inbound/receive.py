@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nta_milter.inbound.harvest import harvest
+from nta_milter.inbound.harvest import harvest, note_lists
 from nta_milter.inbound.mark import NOT_OPENED, result, verdict
 from nta_milter.inbound.result import RESULT_HEADER, Result, field_value
 from nta_milter.message.headers import VALUE_LIMIT, Headers
@@ -58,15 +58,14 @@ def receive(message: Message, snapshot: Snapshot, at: datetime, results: Sequenc
     mark = result(opened)
     verified = any(verdict(layer) == "pass" for layer in opened.signatures)
     offer = harvest(opened, clean, snapshot, at)
+    note_lists(opened, snapshot)
     if not opened.encrypted:
-        headers = _marked(clean, own_id, mark, results)
-        return Received(Outcome(headers=headers), mark, verified=verified, offer=offer)
+        outcome = _readable(opened, clean, own_id, mark, results)
+        return Received(outcome, mark, verified=verified, offer=offer)
     fault = snapshot.hop_fault(snapshot.routing.current()) or _too_long(opened)
     if fault:
         return _unopened(clean, own_id, results, f"next hop: {fault}")
-    headers = Headers((*opened.headers, *opened.entity.headers)).without(("MIME-Version",))
-    headers = headers.add("MIME-Version", "1.0")
-    headers = with_thread_mark(headers, snapshot.settings.internal.domains[0])
+    headers = with_thread_mark(_around(opened), snapshot.settings.internal.domains[0])
     outcome = Outcome(
         headers=_marked(headers, own_id, mark, results).add(ROUTE_HEADER, INSIDE),
         body=opened.entity.body,
@@ -102,6 +101,21 @@ def _open_for_all(message: Message, clean: Headers, snapshot: Snapshot, at: date
 def _unopened(clean: Headers, own_id: str, results: Sequence[Result], cause: str) -> Received:
     headers = _marked(clean, own_id, NOT_OPENED, results)
     return Received(Outcome(headers=headers), NOT_OPENED, causes=(cause,))
+
+
+def _readable(opened: Opened, clean: Headers, own_id: str, mark: str, results: Sequence[Result]) -> Outcome:
+    """A message that was only signed or compressed: without its wrapper, if it has one (decision 025)."""
+    if not opened.wrapped or _too_long(opened):
+        return Outcome(headers=_marked(clean, own_id, mark, results))
+    assert opened.entity is not None
+    return Outcome(headers=_marked(_around(opened), own_id, mark, results), body=opened.entity.body)
+
+
+def _around(opened: Opened) -> Headers:
+    """The header fields for what was inside: the message's own, and those of the new body."""
+    entity = opened.entity.headers if opened.entity is not None else Headers()
+    headers = Headers((*opened.headers, *entity)).without(("MIME-Version",))
+    return headers.add("MIME-Version", "1.0")
 
 
 def _marked(headers: Headers, own_id: str, mark: str, results: Sequence[Result]) -> Headers:

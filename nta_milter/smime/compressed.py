@@ -11,6 +11,8 @@ from nta_milter.smime.limits import Work
 from nta_milter.smime.tlv import Element
 
 _STEP = 1 << 20
+_ALWAYS = 1_000_000
+"""Octets that anything may grow to."""
 
 
 def decompress(content: Element, work: Work) -> memoryview:
@@ -19,7 +21,7 @@ def decompress(content: Element, work: Work) -> memoryview:
     Raises:
         MalformedCms: not what the RFC says, or no whole zlib stream.
         UnsupportedCms: another compression, or content that is not data.
-        LimitExceeded: it grows beyond ``Limits.expansion``.
+        LimitExceeded: it grows beyond ``Limits.expansion`` or ``Limits.expansion_ratio``.
     """
     fields = content.fields(tlv.SEQUENCE, "compressed data")
     fields.next().integer("version")
@@ -40,6 +42,8 @@ def _inflate(pieces: list[memoryview], work: Work) -> bytes:
     state = zlib.decompressobj()
     grown: list[bytes] = []
     size = 0
+    allowed = _ALWAYS + work.limits.expansion_ratio * sum(map(len, pieces))
+    allowed = min(allowed, work.limits.expansion)
     try:
         for piece in pieces:
             waiting: bytes | memoryview = piece
@@ -48,8 +52,8 @@ def _inflate(pieces: list[memoryview], work: Work) -> bytes:
                 waiting = state.unconsumed_tail
                 size += len(part)
                 work.spend("octets", len(part))
-                if size > work.limits.expansion:
-                    raise LimitExceeded(f"compressed content of more than {work.limits.expansion} octets")
+                if size > allowed:
+                    raise LimitExceeded(f"compressed content of more than {allowed} octets")
                 grown.append(part)
     except zlib.error:
         raise MalformedCms("compressed content that is no zlib stream") from None

@@ -26,6 +26,8 @@ class Limits:
     """Octets decoded from base64, decrypted, decompressed or hashed."""
     expansion: int = 100_000_000
     """Octets that CompressedData may grow to."""
+    expansion_ratio: int = 100
+    """How many times its own length, and 1,000,000 octets more: what grows is stored and sent on."""
 
 
 DEFAULT_LIMITS = Limits()

@@ -49,6 +49,7 @@ class Opened:
     layers: tuple[Layer, ...]
     error: NtaMilterError | None
     work: Work
+    wrapped: bool = False
 
     @property
     def signatures(self) -> tuple[SignedLayer, ...]:
@@ -113,6 +114,7 @@ class _Opening:
         self.work = Work(limits)
         self.circumstances = Circumstances(_senders(headers), trust, at)
         self.layers: list[Layer] = []
+        self.wrapped = False
 
     def run(self, headers: Headers, body: Buffer) -> Opened:
         entity = Entity(headers, body)
@@ -133,7 +135,7 @@ class _Opening:
         except MessageError as failure:
             error = failure
         fresh = Entity(mime.message_and_body(entity.headers)[1], entity.body)
-        return Opened(error is None, fresh, restored, layers, error, self.work)
+        return Opened(error is None, fresh, restored, layers, error, self.work, self.wrapped)
 
     def _layer(self, entity: Entity) -> Entity | None:
         """What is inside one layer; None when the entity is no S/MIME."""
@@ -146,6 +148,12 @@ class _Opening:
         if not mime.is_cms(entity.headers, kind):
             return None
         self._count()
+        inner = self._cms(entity)
+        self.wrapped = True
+        return inner
+
+    def _cms(self, entity: Entity) -> Entity:
+        """What is inside an entity that is CMS as a whole."""
         data = mime.decoded(entity.headers, entity.body)
         self.work.spend("octets", len(data))
         oid, content = tlv.content_info(data, self.work)

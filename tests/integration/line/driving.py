@@ -48,8 +48,22 @@ def enveloped(alone, *, sign=True, fields=b"", body=b"Uitslag: alles goed.\r\n")
     doctor_ = alone.certificates.person("doctor@care.test", "Dokter de Wit")
     content = fields + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + body
     if sign:
-        content = openssl(*("cms", "-sign", "-signer", nurse.certificate, "-inkey", nurse.key), stdin=content)
-    mail = openssl("cms", "-encrypt", "-aes256", doctor_.certificate, stdin=content)
+        form = ("-nodetach",) if sign == "opaque" else ()
+        content = openssl(
+            *("cms", "-sign", "-signer", nurse.certificate, "-inkey", nurse.key, *form), stdin=content
+        )
+    return _fields_and_body(openssl("cms", "-encrypt", "-aes256", doctor_.certificate, stdin=content))
+
+
+def opaque(alone, form="-nodetach"):
+    """What nurse@hospital.test signs, by openssl."""
+    nurse = alone.certificates.person("nurse@hospital.test", "Verpleegkundige Bos")
+    content = b"Content-Type: text/plain; charset=utf-8\r\n\r\nUitslag: alles goed.\r\n"
+    words = ("cms", "-sign", "-signer", nurse.certificate, "-inkey", nurse.key, form)
+    return _fields_and_body(openssl(*words, stdin=content))
+
+
+def _fields_and_body(mail):
     head, _, tail = mail.replace(b"\r\n", b"\n").partition(b"\n\n")
     headers = [
         (b"From", b" nurse@hospital.test"),

@@ -1,10 +1,13 @@
 """The real milter, driven as an MTA drives it: what is opened of what arrives, and for whom?"""
 
+import base64
+
 import pytest
 
 from tests.integration.line.driving import (
     TEXT,
     enveloped,
+    opaque,
     receive,
 )
 from tests.laboratory.certificates import openssl
@@ -28,6 +31,51 @@ def test_what_arrives_for_the_doctor_is_opened_verified_and_marked(alone):
     assert b"body.smime-identifier=nurse@hospital.test" in result
     assert (b"X-Nta-Route", b" inside") in actions.added
     assert actions.sender == b"<postmaster@care.test> RET=HDRS"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_text_inside_a_signature_arrives_as_that_text(alone, damaged):
+    fields, body = opaque(alone)
+    if damaged:
+        cms = bytearray(base64.b64decode(body))
+        cms[cms.index(b"alles goed")] ^= 1
+        body = base64.encodebytes(cms).replace(b"\n", b"\r\n")
+    fields = [(b"Received", b" from mx.hospital.test by mx.care.test"), *fields]
+    actions = receive(alone, ["doctor@care.test", "colleague@care.test"], fields, body)
+    assert actions.verdict == "a", alone.log
+    assert bytes(actions.body) == (b"Uitslag: `lles goed.\r\n" if damaged else b"Uitslag: alles goed.\r\n")
+    after = [(name.lower(), value.strip()) for name, value in actions.headers(fields)]
+    assert after[:2] == [
+        (b"received", b"from mx.hospital.test by mx.care.test"), (b"from", b"nurse@hospital.test")
+    ]  # fmt: skip
+    assert [value for name, value in after if name == b"content-type"] == [b"text/plain; charset=utf-8"]
+    assert after.count((b"mime-version", b"1.0")) == 1
+    assert not [name for name, _ in after if name == b"content-disposition"]
+    (result,) = results(actions, fields)
+    worth = (
+        b"fail (not encrypted, signature bad," if damaged else b"pass (not encrypted, signed by the sender)"
+    )
+    assert result.startswith(b" nta.mx.care.test; smime=" + worth)
+    assert not [name for name, _ in actions.added if name == b"X-Nta-Route"]
+    assert actions.sender is None
+
+
+def test_a_text_inside_a_signature_inside_encryption_arrives_too(alone):
+    fields, body = enveloped(alone, sign="opaque")
+    actions = receive(alone, ["doctor@care.test"], fields, body)
+    assert bytes(actions.body) == b"Uitslag: alles goed.\r\n"
+    (result,) = results(actions, fields)
+    assert result.startswith(b" nta.mx.care.test; smime=pass (encrypted, signed by the sender)")
+
+
+def test_a_signed_mail_that_everybody_can_read_keeps_its_body(alone):
+    fields, body = opaque(alone, "-stream")
+    assert b"multipart/signed" in dict(fields)[b"Content-Type"]
+    actions = receive(alone, ["doctor@care.test"], fields, body)
+    assert actions.body is None
+    assert actions.headers(fields)[:-1] == fields
+    (result,) = results(actions, fields)
+    assert result.startswith(b" nta.mx.care.test; smime=pass (not encrypted, signed by the sender)")
 
 
 @pytest.mark.parametrize("recipients", [["colleague@care.test"], ["doctor@care.test", "colleague@care.test"]])

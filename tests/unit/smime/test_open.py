@@ -261,6 +261,8 @@ def test_compressed_data_is_opened_under_a_cap():
     found = opened(bomb, limits=Limits(expansion=5_000_000))
     assert isinstance(found.error, LimitExceeded)
     assert found.work.octets < 8_000_000
+    bomb = compressed(zlib.compress(bytes(3_000_000)))
+    assert isinstance(opened(bomb).error, LimitExceeded)
     for broken in (b"abc", zlib.compress(PLAIN)[:-5], b""):
         assert isinstance(opened(compressed(broken)).error, MalformedCms)
     assert isinstance(opened(compressed(b"", oid=algorithm.DATA)).error, UnsupportedCms)
