@@ -37,13 +37,15 @@ def line(queue_id: str, event: str, values: Mapping[str, str]) -> str:
     return " ".join(filter(None, (f"{queue_id or NO_MESSAGE}: event={event}", key_values(values))))
 
 
-def tell(log: logging.Logger, level: int, event: str, queue_id: str = NO_MESSAGE, **values: object) -> None:
+def tell(
+    log: logging.Logger, level: int, event: str, queue_id: str = NO_MESSAGE, /, **values: object
+) -> None:
     """Log one event; each value is shown as text."""
     if log.isEnabledFor(level):
         log.log(level, "%s", line(queue_id, event, {name: str(value) for name, value in values.items()}))
 
 
-def tell_crash(log: logging.Logger, event: str, queue_id: str = NO_MESSAGE, **values: object) -> None:
+def tell_crash(log: logging.Logger, event: str, queue_id: str = NO_MESSAGE, /, **values: object) -> None:
     """Log a fault of our own with where it happened; call it while the exception is handled."""
     shown = {name: str(value) for name, value in values.items()}
     log.error("%s", line(queue_id, event, shown), exc_info=True)
