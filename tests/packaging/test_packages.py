@@ -3,6 +3,7 @@
 import re
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -54,13 +55,24 @@ def test_services_tables_and_manual_are_in_their_packages(contents):
         assert f"lib/systemd/system/{name}" in contents["nta-milter"]
     for name in ("nta-portal.service", "nta-portal.socket"):
         assert f"lib/systemd/system/{name}" in contents["nta-portal"]
-    for path in (ROOT / "packaging" / "postfix").iterdir():
-        assert f"usr/share/nta-milter/postfix/{path.name}" in contents["nta-milter"]
+    for path in files():
+        if path.parts[:2] == ("packaging", "postfix"):
+            assert f"usr/share/nta-milter/{path.relative_to('packaging')}" in contents["nta-milter"]
     assert "usr/share/nta-portal/nginx/nta-portal.conf" in contents["nta-portal"]
     assert {"usr/share/man/man8/nta-milter.8.gz", "usr/share/man/man1/nta-milter.1.gz"} <= contents[
         "nta-milter"
     ]
-    assert "usr/share/doc/nta-milter/install.md" in contents["nta-milter"]
+
+
+def test_every_document_is_installed(contents):
+    documents = {
+        path.relative_to("packaging/doc") for path in files() if path.parts[:2] == ("packaging", "doc")
+    }
+    documents.remove(Path("CHANGELOG.md"))  # Debian's changelog.gz
+    assert {Path(name) for name in ("install.md", "norm.md", "gebruiker.md", "user.md")} <= documents
+    there = contents["nta-milter"]
+    assert [str(path) for path in documents if f"usr/share/doc/nta-milter/{path}" not in there] == []
+    assert "usr/share/doc/nta-milter/changelog.gz" in there
 
 
 def test_lintian_has_nothing_to_say(packages):

@@ -44,6 +44,11 @@ def test_a_command_that_does_not_exist_is_seen(page, faults):
     assert [fault_of(command) for command in named_commands(page)] == faults
 
 
+def test_the_readme_names_every_document():
+    pages = {path for path in files() if path.parent.parts == ("packaging", "doc")}
+    assert [str(path) for path in sorted(pages) if f"`{path}`" not in README] == []
+
+
 def test_the_two_commands_of_the_readme_stand_alone_and_can_be_run():
     blocks = re.findall(r"^```\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
     assert blocks[:2] == ["packaging/quickstart", "tests/run --ci"]
