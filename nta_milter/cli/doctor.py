@@ -14,8 +14,9 @@ from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
 from nta_milter.config.model import Settings
 from nta_milter.errors import NtaMilterError
 from nta_milter.policy.snapshot import Snapshot, build
-from nta_milter.postfix.doctor import Finding, Level, examine
-from nta_milter.postfix.proof import Postfix
+from nta_milter.postfix.configuration import Postfix
+from nta_milter.postfix.doctor import examine
+from nta_milter.postfix.finding import Finding, Level
 
 EXPIRES_SOON = timedelta(days=30)
 

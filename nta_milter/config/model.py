@@ -304,6 +304,14 @@ class RoutingSettings:
     interval: int = key(
         "time between two proofs of the tables", default=300, unit="s", minimum=10, maximum=86_400
     )
+    probe: str = key(
+        "HOST:PORT of Postfix's listener marked probe: a mail whose route the tables refuse goes in there, "
+        "and unless the running Postfix refuses it, nothing sensitive is routed; empty = no probe",
+        default="127.0.0.1:10587",
+    )
+    probe_interval: int = key(
+        "time between two probes of the running Postfix", default=900, unit="s", minimum=10, maximum=86_400
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,6 +423,7 @@ class Settings:
     worker: WorkerSettings = table(WorkerSettings, "hands prepared mail to Postfix")
     audit: AuditSettings = table(AuditSettings, "the record of events")
     log: LogSettings = table(LogSettings, "log lines")
+    metrics: MetricsSettings = table(MetricsSettings, "numbers for Prometheus")
     secrets: SecretSettings = table(SecretSettings, "files with secrets")
     nta_header: NtaHeaderSettings = table(NtaHeaderSettings, "the mark on mail between compliant parties")
     peer: PeerSettings = table(
@@ -422,4 +431,3 @@ class Settings:
         "what is asked of mail that comes in at the ntamx listener: enforce refuses what does not pass, mark "
         "tells the result in Authentication-Results, off does not look",
     )
-    metrics: MetricsSettings = table(MetricsSettings, "numbers for Prometheus")

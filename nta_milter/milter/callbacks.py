@@ -37,11 +37,20 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
     def __init__(self) -> None:
         self.session = Session(self.service.new_spool)
 
+    def negotiate(self, options: list[int]) -> int:
+        """Postfix waits for an answer at end of message alone; to the connection too where we refuse it."""
+        answer = super().negotiate(options)
+        if self.service.unasked:
+            self._protocol = options[1] = options[1] & ~Milter.P_NR_CONN
+        return int(answer)
+
     @Milter.noreply  # type: ignore[untyped-decorator]
     def connect(self, hostname: str, family: int, hostaddr: Any) -> int:
-        """Remember who connects and on which listener."""
+        """Remember who connects and on which listener; where we would not see the content, take no mail."""
         self.session.address = hostaddr[0] if isinstance(hostaddr, tuple) else ""
         self.session.side = self.getsymval("{nta_side}") or ""
+        if self.session.side == "outbound" and self.service.unasked:
+            return int(Milter.TEMPFAIL)
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]

@@ -29,14 +29,15 @@ from nta_milter.errors import (
 )
 from nta_milter.inbound import peer
 from nta_milter.inbound.receive import receive
-from nta_milter.message.model import LongBody, Recipient
+from nta_milter.message.model import LongBody, Message, Recipient
 from nta_milter.message.spool import Spool
-from nta_milter.milter.log import key_values
+from nta_milter.milter.metrics import Counted
 from nta_milter.milter.session import Submission
 from nta_milter.milter.stream import Stream
+from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbound import smime
 from nta_milter.outbound.copies import copies, stays
-from nta_milter.outbound.inspect import Inspection, inspect, is_internal
+from nta_milter.outbound.inspect import Inspection, inspect, is_internal, is_outgoing
 from nta_milter.outbound.plan import Plan, plan, route_value
 from nta_milter.outbound.readable import over_dane, pin_inside, untouched
 from nta_milter.outbound.smime import outer_fields
@@ -44,11 +45,14 @@ from nta_milter.outbox.queue import STUB_BODY, Outbox
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
+from nta_milter.postfix import live
+from nta_milter.postfix.route import ROUTE_HEADER
 from nta_milter.smime.harvest import Outcome as Harvested
 
 log = logging.getLogger(__name__)
 
 UNMARKED = Reply.temporary("this listener has no side marker for nta-milter (milter_macro_defaults)", "4.3.5")
+NO_PROBE = Reply.permanent("this listener takes probes of nta-milter alone")
 STOPPING = Reply.temporary("nta-milter is stopping", "4.3.2")
 BUSY = Reply.temporary("the message cannot be handled now, try again later", "4.3.0")
 INTERNAL_ERROR = Reply.temporary("internal error, the message is kept by its sender", "4.3.0")
@@ -61,6 +65,7 @@ class Job:
     submission: Submission
     snapshot: Snapshot
     at: datetime
+    began: float = field(default_factory=time.monotonic)
     done: Future[Outcome] = field(default_factory=Future)
     stream: Stream | None = None
     """The body where it is made while it is sent; its end says that the message may go."""
@@ -71,7 +76,7 @@ class Job:
 
     def log(self, level: int, event: str, **values: str) -> None:
         """One line: the queue id first, then key=value; never message content."""
-        log.log(level, "%s: event=%s %s", self.submission.queue_id, event, key_values(values))
+        tell(log, level, event, self.submission.queue_id, **values)
 
     def record(
         self, event: Event, route: str, reasons: tuple[Reason, ...], recipients: tuple[str, ...] = ()
@@ -97,12 +102,21 @@ class Job:
 class Service:
     """The work behind the callbacks. ``snapshot`` is swapped whole by ``reload``."""
 
-    def __init__(self, snapshot: Snapshot, audit: AuditWriter, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        audit: AuditWriter,
+        clock: Callable[[], datetime],
+        counted: Counted,
+        tickets: live.Tickets,
+    ) -> None:
         self.snapshot = snapshot
+        self._tickets = tickets
+        self._counted = counted
         self._audit = audit
         self._clock = clock
         for check in peer.idle(snapshot.settings):
-            log.warning("-: event=check-idle missing=%s", check)
+            tell(log, logging.WARNING, "check-idle", missing=check)
         settings = snapshot.settings.milter
         self._work = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
         self._waiting = ThreadPoolExecutor(settings.lookup_threads, thread_name_prefix="lookup")
@@ -120,6 +134,12 @@ class Service:
             if snapshot.certificates.asks:
                 self._waiting.submit(snapshot.certificates.find, recipient.address, self._clock())
 
+    @property
+    def unasked(self) -> str:
+        """Why Postfix would not show us the content of outgoing mail; in shadow mode nobody asks."""
+        proof = self.snapshot.routing.known  # a callback proves nothing itself
+        return proof.unasked if proof and self.snapshot.settings.mode != "shadow" else ""
+
     def submit(self, submission: Submission) -> Job:
         """Begin the work on a message; ``done`` gives its Outcome, whatever happens."""
         job = Job(submission, self.snapshot, self._clock())
@@ -135,8 +155,8 @@ class Service:
             except NtaMilterError as error:
                 job.log(logging.WARNING, "refused", error=str(error))
                 self._end(job, Outcome(reply=_reply(error)))
-            except Exception:
-                log.exception("%s: event=internal-error", job.submission.queue_id)
+            except Exception:  # noqa: BLE001 - whatever it is, the mail waits
+                tell_crash(log, "internal-error", job.submission.queue_id)
                 self._end(job, Outcome(reply=INTERNAL_ERROR))
 
         try:
@@ -146,6 +166,7 @@ class Service:
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         """Give the outcome to the waiting callback; in shadow mode nothing is changed or refused."""
+        self._counted.ended(job.submission.client.side, outcome, time.monotonic() - job.began)
         if job.snapshot.settings.mode == "shadow":
             outcome = UNTOUCHED
         if job.stream is None:
@@ -161,10 +182,12 @@ class Service:
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side
-        if job.snapshot.listener(side) is None:
+        if side == live.SIDE:
+            job.done.set_result(self._probed(job.submission.message))
+        elif job.snapshot.listener(side) is None:
             job.log(logging.ERROR, "listener-unmarked", side=side or "none")
             self._end(job, Outcome(reply=UNMARKED))
-        elif side == "outbound":
+        elif side == "outbound" or is_outgoing(job.submission.message, job.submission.client, job.snapshot):
             self._inspect(job)
         else:
             job.checks = peer.wanted(job.snapshot.settings.peer, side)
@@ -172,6 +195,12 @@ class Service:
                 self._step(self._waiting, job, self._ask)
             else:
                 self._receive(job)
+
+    def _probed(self, message: Message) -> Outcome:
+        """A probe of our own gets the route that the tables refuse; nothing else is taken there."""
+        if all(self._tickets.knows(recipient.address) for recipient in message.recipients):
+            return Outcome(headers=message.headers.add(ROUTE_HEADER, live.ROUTE))
+        return Outcome(reply=NO_PROBE)
 
     def _inspect(self, job: Job) -> None:
         message = job.submission.message
@@ -201,6 +230,7 @@ class Service:
         assert job.inspection is not None
         routing = job.snapshot.routing.current() if job.inspection.needs_route else None
         made = plan(job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at)
+        self._counted.decided(made, job.reports)
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
         if isinstance(outcome.body, LongBody):
@@ -328,13 +358,19 @@ class Service:
 
     def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
         """The answer to a fault that was met while the message came in."""
-        self._work.submit(log.warning, "%s: event=refused %s", queue_id, key_values({"error": str(error)}))
-        return Outcome(reply=_reply(error))
+        self._work.submit(tell, log, logging.WARNING, "refused", queue_id, error=error)
+        return self._unseen(Outcome(reply=_reply(error)))
 
     def crashed(self, queue_id: str) -> Outcome:
         """The answer to a fault of our own, seen in a callback; logged on a thread of ours."""
-        self._work.submit(log.error, "%s: event=internal-error", queue_id, exc_info=sys.exc_info())
-        return Outcome(reply=INTERNAL_ERROR)
+        line = f"{queue_id}: event=internal-error"
+        self._work.submit(log.error, "%s", line, exc_info=sys.exc_info())
+        return self._unseen(Outcome(reply=INTERNAL_ERROR))
+
+    def _unseen(self, outcome: Outcome) -> Outcome:
+        """Count an outcome that was found in a callback, not on the work threads."""
+        self._counted.ended("", outcome)
+        return outcome
 
     def close(self) -> None:
         """End the threads when their work is done."""

@@ -13,18 +13,19 @@ import signal
 import socket
 import sys
 import time
-from operator import attrgetter
 from pathlib import Path
 
 import milter
 
+from nta_milter import __version__
 from nta_milter.config.load import load
-from nta_milter.config.model import Settings
 from nta_milter.config.notify import READY, RELOADING, STOPPING, notify
 from nta_milter.errors import ConfigurationError, NtaMilterError
-from nta_milter.milter import log as log_lines
+from nta_milter.milter.restart import needs_restart
 from nta_milter.milter.worker import NAME, RELOAD, serve
+from nta_milter.monitor.log import start, tell, tell_crash
 from nta_milter.policy.snapshot import build, without_store
+from nta_milter.postfix.live import Tickets
 
 log = logging.getLogger(__name__)
 
@@ -37,24 +38,6 @@ STOP_PATIENCE = 320
 SIGNALS = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
-FIXED = (
-    "milter.socket",
-    "milter.control",
-    "milter.workers",
-    "milter.threads",
-    "milter.lookup_threads",
-    "milter.timeout",
-)
-FIXED_TABLES = ("audit", "log")
-"""What a process takes from the settings when it starts, and keeps."""
-
-
-def needs_restart(old: Settings, new: Settings) -> tuple[str, ...]:
-    """The keys and tables that differ and that a reload does not change."""
-    keys = [key for key in FIXED if attrgetter(key)(old) != attrgetter(key)(new)]
-    return (*keys, *(name for name in FIXED_TABLES if getattr(old, name) != getattr(new, name)))
-
-
 class Supervisor:
     """The worker processes of one socket."""
 
@@ -64,18 +47,20 @@ class Supervisor:
         self._listener: socket.socket | None = None
         self._snapshot = without_store(build(load(configuration).settings))
         self._started = self._snapshot.settings
+        self._tickets = Tickets()
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 0 when every worker ended well."""
         settings = self._snapshot.settings
-        log_lines.start(settings.log)
+        start(settings.log, NAME)
         os.umask(0o007)
         self._open(settings.milter.socket)
         self._listener = _listening()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in range(settings.milter.workers):
             self._start_worker(number)
-        log.info("-: event=started socket=%s workers=%d", settings.milter.socket, settings.milter.workers)
+        where, number = settings.milter.socket, settings.milter.workers
+        tell(log, logging.INFO, "started", socket=where, workers=number, version=__version__)
         notify(READY)
         while True:
             received = signal.sigwait(SIGNALS)
@@ -110,12 +95,12 @@ class Supervisor:
             for _, other in self._workers.values():
                 os.close(other)
             # Signals stay blocked in all threads to come: libmilter waits for them in one of its own.
-            serve(self._snapshot, number, self._configuration, reading)
+            serve(self._snapshot, number, self._configuration, reading, self._tickets)
             status = 0
         except NtaMilterError as error:
-            log.error("-: event=worker-failed error=%s", error.diagnostics())
-        except BaseException:
-            log.exception("-: event=worker-crashed")
+            tell(log, logging.ERROR, "worker-failed", error=error.diagnostics())
+        except BaseException:  # noqa: BLE001 - told, and the process ends
+            tell_crash(log, "worker-crashed")
         finally:
             logging.shutdown()
             sys.stderr.flush()
@@ -128,7 +113,7 @@ class Supervisor:
                 return
             number, control = self._workers.pop(process)
             os.close(control)
-            log.error("-: event=worker-died pid=%d status=%d", process, os.waitstatus_to_exitcode(status))
+            tell(log, logging.ERROR, "worker-died", pid=process, status=os.waitstatus_to_exitcode(status))
             time.sleep(RESTART_DELAY)
             self._start_worker(number)
 
@@ -137,11 +122,11 @@ class Supervisor:
         try:
             self._snapshot = without_store(build(load(self._configuration).settings, self._snapshot))
         except NtaMilterError as error:
-            log.error("-: event=reload-refused error=%s", error.diagnostics())
+            tell(log, logging.ERROR, "reload-refused", error=error.diagnostics())
             return
         waiting = needs_restart(self._started, self._snapshot.settings)
         if waiting:
-            log.warning("-: event=reload-incomplete restart-needed-for=%s", ",".join(waiting))
+            tell(log, logging.WARNING, "reload-incomplete", restart_needed_for=",".join(waiting))
         for _, control in self._workers.values():
             with contextlib.suppress(BrokenPipeError):
                 os.write(control, RELOAD)
@@ -188,7 +173,7 @@ class Supervisor:
                 self._wake()
                 signal.sigtimedwait({signal.SIGCHLD}, 0.2)
         self._remove_socket()
-        log.info("-: event=stopped")
+        tell(log, logging.INFO, "stopped")
         return 1 if worst else 0
 
 

@@ -6,19 +6,29 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import Milter
 
+from nta_milter.audit.tell import EVENTS, teller
 from nta_milter.audit.write import open_writer
 from nta_milter.config.load import load
 from nta_milter.errors import NtaMilterError
 from nta_milter.milter import memory
 from nta_milter.milter.callbacks import Callbacks
-from nta_milter.milter.control import serve as serve_control
+from nta_milter.milter.metrics import METRICS, Counted, State
+from nta_milter.milter.prover import Prover
 from nta_milter.milter.service import Service
+from nta_milter.monitor import control as control_socket
+from nta_milter.monitor import listener
+from nta_milter.monitor.exposition import text
+from nta_milter.monitor.log import tell, tell_crash
+from nta_milter.monitor.process import STARTED, STATUS, Process, samples_of
+from nta_milter.monitor.registry import Registry, join
 from nta_milter.policy.snapshot import Snapshot, build, with_store
+from nta_milter.postfix.live import Tickets
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +49,32 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def serve(snapshot: Snapshot, number: int, configuration: Path | None, control: int) -> None:
+def serve(
+    snapshot: Snapshot, number: int, configuration: Path | None, control: int, tickets: Tickets
+) -> None:
     """Serve until told to stop. ``control`` is the read end of the parent's pipe: a byte means reload,
-    its end means that the parent is gone."""
+    its end means that the parent is gone. ``tickets`` are those of all workers."""
     memory.keep()
     settings = snapshot.settings
-    writer = open_writer(settings, f"{snapshot.authserv_id}:milter-{number}")
-    service = Service(with_store(snapshot), writer, _now)
-    prover = _Prover(service)
+    registry = Registry((EVENTS, *METRICS))
+    writer = open_writer(settings, f"{snapshot.authserv_id}:milter-{number}", teller(registry))
+    service = Service(with_store(snapshot), writer, _now, Counted(registry), tickets)
+    state = State(lambda: service.snapshot)
+    registry.collect(state.collect)
+    process = Process("milter", registry, state.facts)
+    prover = Prover(service, state, tickets, number)
+
+    def answer(command: str, domain: str) -> Mapping[str, object]:
+        return process.status() if command == STATUS else service.control(command, domain)
+
     for work in (
         prover.run,
-        lambda: _obey(service, prover, configuration, control),
-        lambda: serve_control(settings.milter.control, number, service.control),
+        lambda: _obey(service, prover, state, configuration, control),
+        lambda: control_socket.serve(settings.milter.control, f"worker-{number}", answer),
     ):
         threading.Thread(target=work, daemon=True).start()
+    if settings.metrics.milter and number == 0:
+        listener.serve(settings.metrics.milter, lambda: _metrics(settings.milter.control))
     Callbacks.service = service
     Milter.factory = Callbacks
     Milter.set_flags(ACTIONS)
@@ -62,45 +84,28 @@ def serve(snapshot: Snapshot, number: int, configuration: Path | None, control: 
         service.close()
 
 
-def _obey(service: Service, prover: _Prover, configuration: Path | None, control: int) -> None:
+def _metrics(control: Path) -> str:
+    """What all processes of the milter have counted, this one included."""
+    catalogue = (EVENTS, STARTED, *METRICS)
+    told = control_socket.ask(control, STATUS).values()
+    joined = join(map(samples_of, told), {metric.name: metric for metric in catalogue})
+    return text(joined, catalogue)
+
+
+def _obey(service: Service, prover: Prover, state: State, configuration: Path | None, control: int) -> None:
     """Carry out the parent's word; when the parent is gone, stop as on SIGTERM."""
     while os.read(control, 1) == RELOAD:
         try:
-            service.snapshot = build(load(configuration).settings, service.snapshot)
+            fresh = build(load(configuration).settings, service.snapshot)
+            fresh.routing.live = service.snapshot.routing.live if fresh.settings.routing.probe else ""
+            service.snapshot = fresh
         except NtaMilterError as error:
-            log.error("-: event=reload-refused error=%s", error.diagnostics())
-        except Exception:
+            tell(log, logging.ERROR, "reload-refused", error=error.diagnostics())
+        except Exception:  # noqa: BLE001
             # This thread must live: without it no reload and no end of the parent would be noticed.
-            log.exception("-: event=reload-refused")
+            tell_crash(log, "reload-refused")
         else:
-            log.info("-: event=reloaded")
+            state.loaded()
+            tell(log, logging.INFO, "reloaded")
             prover.now()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-class _Prover:
-    """Proves routing and resolver at start, on reload and every interval, and logs what changed."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._wanted = threading.Event()
-
-    def now(self) -> None:
-        """Prove without waiting for the interval's end."""
-        self._wanted.set()
-
-    def run(self) -> None:
-        """Prove for ever; for a thread of its own."""
-        said: tuple[str, ...] | None = None
-        while True:
-            snapshot = self._service.snapshot
-            resolver = snapshot.compliance.proof()
-            faults = (*snapshot.routing.current().faults, *(() if resolver.proven else (resolver.reason,)))
-            if faults != said:
-                for fault in faults:
-                    log.error("-: event=not-proven fault=%s", fault)
-                if not faults:
-                    log.info("-: event=proven what=routing,resolver")
-                said = faults
-            self._wanted.wait(snapshot.settings.routing.interval)
-            self._wanted.clear()

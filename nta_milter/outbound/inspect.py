@@ -73,6 +73,22 @@ def is_internal(recipient: Recipient, snapshot: Snapshot) -> bool:
     return not domain or domain in snapshot.internal_domains
 
 
+def is_outgoing(message: Message, client: Client, snapshot: Snapshot) -> bool:
+    """Whether a mail on a listener for arriving mail is one of ours on its way out.
+
+    Postfix lets local networks and logins relay there unless it is told otherwise, and such a mail would
+    leave unjudged.
+    """
+    if all(is_internal(recipient, snapshot) for recipient in message.recipients):
+        return False
+    if client.login:
+        return True
+    internal = snapshot.settings.internal
+    ours = {domain.lower() for domain in internal.sender_domains or internal.domains}
+    senders = (message.sender.lower(), *addresses(message.headers, "From"))
+    return any(sender.rpartition("@")[2] in ours for sender in senders)
+
+
 def inspect(message: Message, client: Client, snapshot: Snapshot, *, every: bool = False) -> Inspection:
     """Take a message apart and judge it; ``every`` looks for all reasons, not just the first.
 

@@ -17,6 +17,7 @@ from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.resolver import DnsResolver
 from nta_milter.message.address import a_labels
 from nta_milter.policy.sensitivity import SensitivityRules
+from nta_milter.postfix.configuration import postfix_name
 from nta_milter.postfix.proof import RoutingProof, RoutingProver
 from nta_milter.smime.directory import CertificateDirectory, PersonalSource
 from nta_milter.smime.harvest import HarvestStore
@@ -86,7 +87,11 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
         if previous and kept
         else ComplianceLookup.from_settings(settings.dns, threads=settings.milter.lookup_threads),
         routing=RoutingProver(
-            settings.routing.postfix, settings.routing.interval, settings.internal.networks
+            settings.routing.postfix,
+            settings.routing.interval,
+            settings.internal.networks,
+            ours=postfix_name(settings.milter.socket),
+            copies=bool(settings.store.url),
         ),
         store=_store(settings, previous),
         authserv_id=f"nta.{settings.milter.hostname or socket.getfqdn()}",

@@ -6,38 +6,22 @@ listeners carry the milter, in which order, who may use them, and what goes past
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 
 from nta_milter.config.model import Settings
 from nta_milter.errors import RoutingNotProven
-from nta_milter.postfix.proof import Configuration, Postfix, prove
+from nta_milter.postfix import bypass, live, ways
+from nta_milter.postfix.configuration import Configuration, Postfix, postfix_name
+from nta_milter.postfix.finding import Finding, Level
+from nta_milter.postfix.proof import prove
 
 MINIMUM_HEADER_SIZE = 102_400
 """Postfix's default header_size_limit; less cuts header fields that we and others write."""
 
 GROWTH = 1.9
 """How much larger than its attachments a message can be on the wire: base64 twice, and a signature."""
-
-
-class Level(Enum):
-    """How bad: a FAULT leaks, loses or blocks mail; a WARNING is a risk; a NOTE is worth knowing."""
-
-    FAULT = "fault"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One finding: what is wrong, how to mend it, and the command that would."""
-
-    level: Level
-    code: str
-    text: str
-    mend: str
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +47,7 @@ class Examined:
 
     def side(self, service: str) -> str:
         """The value that milter_macro_defaults gives nta_side."""
-        defaults = self.read.effective(service, "milter_macro_defaults").replace(",", " ").split()
-        return next((item.partition("=")[2] for item in defaults if item.startswith("nta_side=")), "")
+        return bypass.side(self.read, service)
 
 
 def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
@@ -73,10 +56,16 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
         read = postfix.read()
     except RoutingNotProven as error:
         return (Finding(Level.FAULT, "unreadable", str(error), "mend what postconf complains about"),)
-    examined = Examined(read, settings, _as_postfix_names(settings.milter.socket))
-    proof = prove(postfix, 0.0, settings.internal.networks)
+    examined = Examined(read, settings, postfix_name(settings.milter.socket))
+    proof = prove(
+        postfix,
+        0.0,
+        settings.internal.networks,
+        ours=examined.ours,
+        copies=bool(settings.store.url),
+    )
     mend = "use packaging/postfix as it is shipped (nta-milter(8))"
-    found = [Finding(Level.FAULT, "route-not-proven", fault, mend) for fault in proof.faults]
+    found = [Finding(Level.FAULT, "route-not-proven", fault, mend, _command(fault)) for fault in proof.faults]
     if not proof.inside and not proof.faults:
         found.append(
             Finding(
@@ -92,13 +81,19 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _as_postfix_names(socket: str) -> str:
-    """The end of our socket's name in Postfix's form: relative to the queue folder, or HOST:PORT."""
-    kind, _, place = socket.partition(":")
-    if kind.startswith("inet"):
-        port, _, host = place.partition("@")
-        return f"{host}:{port}"
-    return "/".join(place.split("/")[-2:])
+_DIFFERS = re.compile(
+    r"(?:([^\s:]+(?::[^\s:]+)*/(?:unix|inet)): )?(\w+) is .* where '([^']*)' is needed.*", re.DOTALL
+)
+
+
+def _command(fault: str) -> str:
+    """The command that gives a parameter the value that a fault says is needed; empty for other faults."""
+    found = _DIFFERS.fullmatch(fault)
+    if found is None:
+        return ""
+    service, parameter, value = found.groups()
+    value = value.replace("retry:…", "retry:4.3.5 NTA route missing")
+    return f"postconf -P '{service}/{parameter}={value}'" if service else f"postconf -e '{parameter}={value}'"
 
 
 def _milter_is_used(examined: Examined) -> Iterator[Finding]:
@@ -115,7 +110,7 @@ def _milter_is_used(examined: Examined) -> Iterator[Finding]:
 
 
 def _side_is_marked(examined: Examined) -> Iterator[Finding]:
-    known = {listener.side for listener in examined.settings.listeners}
+    known = {live.SIDE, *(listener.side for listener in examined.settings.listeners)}
     for name in examined.smtpd():
         side = examined.side(name)
         if examined.position(name) is not None and side not in known:
@@ -206,28 +201,12 @@ def _bypasses(examined: Examined) -> Iterator[Finding]:
             "smtpd_milter_maps can turn milters off for some clients",
             "make sure that no entry is DISABLE for clients that send for you",
         )
-    for name in examined.smtpd():
-        if "no_milters" in examined.read.effective(name, "receive_override_options"):
-            yield Finding(
-                Level.WARNING,
-                "no-milters",
-                f"{name} has receive_override_options=no_milters",
-                "be sure that nobody but your own filters can reach it",
-            )
-        elif examined.position(name) is None and name.endswith("/inet"):
-            yield Finding(
-                Level.WARNING,
-                "listener-without-milter",
-                f"{name} does not carry nta-milter: what it takes is not looked at",
-                "add the milter, or be sure that it takes only mail that was looked at",
-            )
-        if any("default_action" in item and "accept" in item for item in examined.milters(name)):
-            yield Finding(
-                Level.FAULT,
-                "default-accept",
-                f"{name}: a milter has default_action=accept of its own: mail passes when it is down",
-                "remove it; milter_default_action = tempfail holds for all",
-            )
+    yield from ways.listeners_without_us(examined.read, examined.ours)
+    yield from ways.arriving_relays(examined.read, examined.ours)
+    yield from ways.probe_listener(examined.read, examined.ours, examined.settings)
+    yield from ways.content_filters(examined.read, examined.ours)
+    yield from ways.unknown_answers(examined.read, examined.ours)
+    yield from ways.outside_aliases(examined.read, examined.settings)
 
 
 def _limits(examined: Examined) -> Iterator[Finding]:

@@ -7,55 +7,26 @@ parameters that Postfix reads, that the header becomes the FILTER action we mean
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from nta_milter.config.key import IPNetwork
 from nta_milter.errors import RoutingNotProven
-from nta_milter.postfix import hop
+from nta_milter.postfix import bypass, hop
+from nta_milter.postfix.configuration import BLIND_COPIES, Configuration, Postfix, files_of, state_of
 from nta_milter.postfix.route import GUARD_HEADER, INSIDE, MX, ROUTE_HEADER
-
-COMMAND_TIMEOUT = 10
-"""Patience for one postconf or postmap, in seconds."""
 
 PROBE_HOST = "probe.invalid"
 
-BLIND_COPIES = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
-HOP = ("fallback_relay", "tls_policy_maps", "tls_security_level")
-PARAMETERS = (
-    "milter_header_checks",
-    "milter_default_action",
-    "smtp_header_checks",
-    "smtpd_milters",
-    "receive_override_options",
-    "cleanup_service_name",
-    "message_size_limit",
-    *BLIND_COPIES,
-    "bounce_size_limit",
-    "header_size_limit",
-    "milter_connect_macros",
-    "milter_macro_defaults",
-    "milter_protocol",
-    "non_smtpd_milters",
-    "notify_classes",
-    "smtp_dns_support_level",
-    "smtp_host_lookup",
-    "smtpd_milter_maps",
-    "smtpd_relay_restrictions",
-    "smtpd_sasl_auth_enable",
-    *(f"{agent}_{what}" for agent in ("smtp", "lmtp") for what in HOP),
-)
-"""The main.cf parameters that proof and doctor read."""
 
 MANDATORY_DANE = {
     "smtp_tls_security_level": "dane-only",
     "smtp_tls_policy_maps": "",
+    "smtp_tls_per_site": "",
     "smtp_fallback_relay": "",
     "smtp_dns_support_level": "dnssec",
     "smtp_host_lookup": "dns",
@@ -78,104 +49,13 @@ class RoutingProof:
     state: tuple[tuple[str, int, int, int], ...]
     at: float
     inside_fault: str = ""
+    unasked: str = ""
+    """Why a listener for users takes mail that the milter never sees; it then takes none."""
 
     @property
     def proven(self) -> bool:
         """True when a routed message keeps its route."""
         return not self.faults
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """What main.cf and master.cf say, as postconf(1) reads them, references expanded."""
-
-    parameters: Mapping[str, str]
-    commands: Mapping[str, str]
-    overrides: Mapping[tuple[str, str], str]
-
-    def effective(self, service: str, parameter: str) -> str:
-        """A service's own value, else that of main.cf."""
-        return self.overrides.get((service, parameter), self.parameters.get(parameter, ""))
-
-
-class Postfix:
-    """One Postfix instance, asked by its own commands; nothing is changed."""
-
-    def __init__(self, configuration: Path) -> None:
-        self.configuration = configuration
-
-    def _run(self, *command: str, lines: Sequence[str] = ()) -> tuple[int, str]:
-        name, *arguments = command
-        try:
-            done = subprocess.run(  # noqa: S603 - fixed commands, arguments are our own
-                [name, "-c", str(self.configuration), *arguments],
-                input="".join(f"{line}\n" for line in lines).encode(),
-                capture_output=True,
-                timeout=COMMAND_TIMEOUT,
-                check=False,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return 127, str(error)
-        output = done.stdout if done.returncode == 0 else done.stderr or done.stdout
-        return done.returncode, output.decode("utf-8", "replace").strip()
-
-    def _lines(self, *command: str) -> list[str]:
-        status, output = self._run(*command)
-        if status != 0:
-            shown = output.splitlines()[-1] if output else f"exit status {status}"
-            raise RoutingNotProven(shown, where=" ".join(command))
-        return output.splitlines()
-
-    def read(self) -> Configuration:
-        """Read the configuration; raises RoutingNotProven with postconf's own words when it cannot."""
-        parameters = dict(_assignment(line) for line in self._lines("postconf", "-x", *PARAMETERS))
-        commands = {}
-        for line in self._lines("postconf", "-M"):
-            name, kind, *_, command = line.split(None, 7)
-            commands[f"{name}/{kind}"] = command.split()[0]
-        overrides = {}
-        for line in self._lines("postconf", "-Px"):
-            path, value = _assignment(line)
-            service, _, parameter = path.rpartition("/")
-            overrides[service, parameter] = value
-        return Configuration(parameters, commands, overrides)
-
-    def look_up(self, keys: Sequence[str], tables: str) -> dict[str, str]:
-        """What the tables say of each key, the first table that knows it; a key that none knows is left out.
-
-        One postmap per table for all keys; a table that cannot be read knows nothing.
-        """
-        found: dict[str, str] = {}
-        for table in tables.replace(",", " ").split():
-            _, output = self._run("postmap", "-q", "-", table, lines=keys)
-            for line in output.splitlines():
-                key, tab, value = line.partition("\t")
-                if tab and key in keys:
-                    found.setdefault(key, value)
-        return found
-
-
-def _assignment(line: str) -> tuple[str, str]:
-    name, _, value = line.partition("=")
-    return name.strip(), value.strip()
-
-
-def files_of(tables: str) -> tuple[Path, ...]:
-    """The files behind a list of table names such as ``regexp:/etc/postfix/nta_route``."""
-    return tuple(Path(match) for match in re.findall(r"\w+:(/[^\s,]+)", tables))
-
-
-def state_of(files: Iterable[Path | str]) -> tuple[tuple[str, int, int, int], ...]:
-    """Inode, size and time of change of each file: a proof holds only while this stays the same."""
-    found = []
-    for file in files:
-        try:
-            status = os.stat(file)  # noqa: PTH116 - done for each message, where a Path costs more than this
-            found.append((str(file), status.st_ino, status.st_size, status.st_mtime_ns))
-        except OSError:
-            found.append((str(file), 0, 0, 0))
-    return tuple(found)
 
 
 ROUTES = {
@@ -188,7 +68,25 @@ ROUTES = {
 
 PIN = f"{ROUTE_HEADER}: {INSIDE}"
 GUARD = {f"{GUARD_HEADER}: on": "FILTER retry:*"}
+HANDED = {"Received: x": f"PREPEND {GUARD_HEADER}: on"}
 STRIP = {f"{header}: x": "IGNORE" for header in (ROUTE_HEADER, GUARD_HEADER)}
+
+
+OWN_ADDRESSES = (
+    f"commit+{'0' * 32}@nta.invalid",
+    f"nta-bounce+{'0' * 32}@{PROBE_HOST}",
+    f"beveiligd+{'0' * 32}@{PROBE_HOST}",
+)
+"""Addresses such as the worker takes."""
+
+MAPS = (
+    "transport_maps",
+    "virtual_alias_maps",
+    "canonical_maps",
+    "recipient_canonical_maps",
+    "sender_canonical_maps",
+)
+"""The maps that those addresses must pass."""
 
 
 def _disagreements(postfix: Postfix, tables: str, wanted: Mapping[str, str], where: str) -> Iterator[str]:
@@ -203,10 +101,18 @@ def _disagreements(postfix: Postfix, tables: str, wanted: Mapping[str, str], whe
             yield f"{where}: {key!r} gives {said or 'nothing'!r} where {value!r} is needed"
 
 
-def prove(postfix: Postfix, now: float, networks: Sequence[IPNetwork] = ()) -> RoutingProof:
+def prove(
+    postfix: Postfix,
+    now: float,
+    networks: Sequence[IPNetwork] = (),
+    *,
+    ours: str = "",
+    copies: bool = False,
+) -> RoutingProof:
     """Ask Postfix everything a route depends on; each fault is a sentence that names its parameter.
 
-    ``networks`` count as inside without TLS (``internal.networks``).
+    ``networks`` count as inside without TLS (``internal.networks``). ``ours`` is our milter's socket as
+    Postfix names it (``postfix_name``). ``copies``: a worker hands in copies and takes commits.
     """
     files = [postfix.configuration / "main.cf", postfix.configuration / "master.cf"]
     before = state_of(files)
@@ -222,13 +128,9 @@ def prove(postfix: Postfix, now: float, networks: Sequence[IPNetwork] = ()) -> R
     files.extend(files_of(routes))
 
     # (2) The transport it leads to cannot go without DANE.
-    if "nta/unix" not in read.commands:
-        faults.append("master.cf has no transport nta/unix")
-    for parameter, wanted in MANDATORY_DANE.items():
-        found = read.overrides.get(("nta/unix", parameter))
-        if found != wanted:
-            shown = "inherited" if found is None else repr(found)
-            faults.append(f"nta/unix: {parameter} is {shown} where {wanted!r} is needed")
+    if read.commands.get("nta/unix") != "smtp":
+        faults.append("master.cf has no transport nta/unix with the command smtp")
+    faults.extend(_differences(read, "nta/unix", MANDATORY_DANE))
 
     # (3) A requeued message (postsuper -r) keeps its route: pickup's cleanup reads the header again.
     cleanup = read.overrides.get(("pickup/unix", "cleanup_service_name"), "")
@@ -238,22 +140,34 @@ def prove(postfix: Postfix, now: float, networks: Sequence[IPNetwork] = ()) -> R
     files.extend(files_of(requeue))
 
     # (4) What stays inside takes a protected hop, and the same one when it is requeued or handed in.
-    hand = read.overrides.get(("nta-hand/unix", "cleanup_service_name"), "")
+    hand = read.overrides.get((bypass.HAND, "cleanup_service_name"), "")
     handed = read.overrides.get((f"{hand}/unix", "header_checks"), "")
     files.extend(files_of(handed))
+    if copies or bypass.HAND in read.commands:
+        where = f"{hand or bypass.HAND + ' cleanup'} header_checks"
+        faults.extend(_disagreements(postfix, handed, ROUTES | HANDED, where))
     inside_fault = _inside_fault(postfix, read, (routes, requeue, *([handed] if hand else [])), networks)
 
     # (5) The header never leaves this site.
-    for service in ("smtp/unix", "nta/unix"):
-        strip = read.effective(service, "smtp_header_checks")
-        faults.extend(_disagreements(postfix, strip, STRIP, f"{service} smtp_header_checks"))
-        files.extend(files_of(strip))
+    for service in ("smtp/unix", "nta/unix", "nta-inside/unix"):
+        agent = read.commands.get(service, "smtp")
+        if agent in ("smtp", "lmtp"):
+            strip = read.effective(service, f"{agent}_header_checks")
+            faults.extend(_disagreements(postfix, strip, STRIP, f"{service} {agent}_header_checks"))
+            files.extend(files_of(strip))
 
     # (6) Without us there is no mail rather than mail in clear.
     if read.parameters["milter_default_action"] != "tempfail":
         faults.append("milter_default_action is not tempfail")
 
-    # (7) Nobody is added behind our back: a blind copy would travel or be opened with the message.
+    # (7) Nothing leads around the route, and what the worker is told and gets reaches it.
+    faults.extend(bypass.faults(read, ours))
+    files.extend(bypass.files(read))
+    if copies:
+        faults.extend(_reaches_worker(postfix, read))
+        files.extend(path for name in MAPS for path in files_of(read.parameters[name]))
+
+    # (8) Nobody is added behind our back: a blind copy would travel or be opened with the message.
     faults.extend(_blind_copies(read))
 
     known = tuple(dict.fromkeys(files))
@@ -268,7 +182,29 @@ def prove(postfix: Postfix, now: float, networks: Sequence[IPNetwork] = ()) -> R
         (*before, *state_of(known[2:])),
         now,
         inside_fault,
+        bypass.unasked(read, ours),
     )
+
+
+def _differences(read: Configuration, service: str, wanted: Mapping[str, str]) -> Iterator[str]:
+    """A fault for each parameter that a service must set for itself and does not."""
+    for parameter, value in wanted.items():
+        found = read.overrides.get((service, parameter))
+        if found != value:
+            shown = "inherited" if found is None else repr(found)
+            yield f"{service}: {parameter} is {shown} where {value!r} is needed"
+
+
+def _reaches_worker(postfix: Postfix, read: Configuration) -> Iterator[str]:
+    """A commit, a bounce and an answer are taken by the worker, whatever catch-all the site has."""
+    if read.commands.get("nta-commit/unix") != "lmtp":
+        yield "master.cf has no transport nta-commit/unix with the command lmtp"
+    wanted = dict.fromkeys(OWN_ADDRESSES, "nta-commit:*")
+    yield from _disagreements(postfix, read.parameters["transport_maps"], wanted, "transport_maps")
+    for parameter in MAPS[1:]:
+        if read.parameters[parameter]:
+            kept = {address: address for address in OWN_ADDRESSES}
+            yield from _disagreements(postfix, read.parameters[parameter], kept, parameter)
 
 
 def _inside_fault(
@@ -304,20 +240,52 @@ class RoutingProver:
     Safe for many threads; one proves while the others wait, since its answer is the one they need.
     """
 
-    def __init__(self, configuration: Path, interval: float, networks: Sequence[IPNetwork] = ()) -> None:
+    def __init__(
+        self,
+        configuration: Path,
+        interval: float,
+        networks: Sequence[IPNetwork] = (),
+        *,
+        ours: str = "",
+        copies: bool = False,
+    ) -> None:
+        """The arguments after ``interval`` are those of ``prove``."""
         self._postfix = Postfix(configuration)
         self._interval = interval
-        self._networks = networks
+        self._prove = partial(prove, networks=networks, ours=ours, copies=copies)
         self._lock = threading.Lock()
         self._proof: RoutingProof | None = None
+        self._joined: RoutingProof | None = None
+        self._live = ""
+
+    @property
+    def live(self) -> str:
+        """Why the last probe of the running Postfix (live.py) proved nothing; part of every proof."""
+        return self._live
+
+    @live.setter
+    def live(self, fault: str) -> None:
+        with self._lock:
+            self._live, self._joined = fault, None
 
     def current(self) -> RoutingProof:
         """The proof that holds now. Costs a stat() per file, and a dozen commands when it must be made."""
         with self._lock:
             proof = self._proof
             if proof is None or time.monotonic() - proof.at > self._interval or self._changed(proof):
-                proof = self._proof = prove(self._postfix, time.monotonic(), self._networks)
-            return proof
+                proof = self._proof = self._prove(self._postfix, time.monotonic())
+                self._joined = None
+            if not self._live:
+                return proof
+            if self._joined is None:
+                faults = (*proof.faults, self._live)
+                self._joined = replace(proof, faults=faults, inside=False, inside_fault=faults[0])
+            return self._joined
+
+    @property
+    def known(self) -> RoutingProof | None:
+        """The last proof, however old, without waiting for another; None before the first."""
+        return self._proof
 
     @staticmethod
     def _changed(proof: RoutingProof) -> bool:

@@ -23,7 +23,7 @@ BODY = b"Tot morgen!\r\n"
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     directory = tmp_path_factory.mktemp("all")
-    routing = {"postfix": str(directory / "postfix"), "dane": "all"}
+    routing = {"postfix": str(directory / "postfix"), "dane": "all", "probe": ""}
     header = {"name": "X-Agreed", "value": "NTA 7516"}
     dead = [Zone("dead.test", dead=True)]
     with Alone(directory, 15361, dead, routing=routing, nta_header=header) as running:

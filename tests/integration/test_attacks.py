@@ -230,7 +230,7 @@ def test_a_reload_says_what_it_does_not_change(alone):
     try:
         alone.configuration.write_text(good.replace("workers = 1", "workers = 2\nthreads = 3"))
         alone.reload()
-        alone.wait_for("event=reload-incomplete restart-needed-for=milter.workers,milter.threads")
+        alone.wait_for("event=reload-incomplete restart_needed_for=milter.workers,milter.threads")
         alone.wait_for("event=reloaded")
     finally:
         alone.configuration.write_text(good)

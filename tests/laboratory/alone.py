@@ -159,7 +159,7 @@ class Alone:
                 "probe_bogus": "broken.test",
             },
             "smime": {name: str(folder / name) for name in ("keys", "certificates", "trust")},
-            "routing": {"postfix": str(self.postfix)},
+            "routing": {"postfix": str(self.postfix), "probe": ""},
             "audit": {"file": str(folder / "audit.jsonl")},
             "secrets": {"keys_password": str(folder / "keys-password")},
         }

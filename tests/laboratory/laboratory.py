@@ -32,6 +32,7 @@ from tests.laboratory.names import (
 )
 from tests.laboratory.namespace import INSIDE, Namespace, NamespaceError, Process
 from tests.laboratory.postfix import HOSTS, Postfix
+from tests.laboratory.started import NOOP, answers, parsed, probed
 from tests.laboratory.store import Delivered
 from tests.laboratory.stored import Stored
 
@@ -76,6 +77,7 @@ class Laboratory:
         self._services: dict[str, Process] = {}
         self.patience = 20.0
         self._dns: Dns | None = None
+        self._milter_log_began, self._runs = 0, False
 
     def __enter__(self) -> Laboratory:
         self.start()
@@ -102,6 +104,7 @@ class Laboratory:
     def stop(self) -> None:
         """End every process and give the namespaces back; the files stay for who wants to look."""
         self._milter = None
+        self._runs = False
         self._services.clear()
         self.namespace.stop()
         if self._dns is not None:
@@ -125,15 +128,23 @@ class Laboratory:
         if self._milter_command is None:
             raise LaboratoryError("this laboratory was built without a milter")
         command = (*self._milter_command, "run", "--config", str(self.configuration))
+        self._milter_log_began = len(self.milter_log())
         self._milter = self.namespace.popen(
             *command, log=self.directory / "care" / "milter.log", environment=_environment(), umask=0o007
         )
         socket_seen = self.namespace.directory / "care" / "queue" / "nta-milter" / "milter.sock"
         limit = time.monotonic() + START_LIMIT
-        while not _answers(socket_seen):
+        while not answers(socket_seen):
             if self._milter.ended() or time.monotonic() > limit:
                 raise LaboratoryError(f"the milter does not answer:\n{self.milter_log()}")
             time.sleep(0.02)
+        if self._runs:
+            self._wait_until_probed()
+
+    def _wait_until_probed(self) -> None:
+        """Wait until each worker of the milter has probed the running Postfix: before, it routes nothing."""
+        if NOOP not in (self._milter_command or (NOOP,)):
+            self.wait_for(lambda: probed(self.milter_log()[self._milter_log_began :]), "a probe of Postfix")
 
     def stop_milter(self, *, kill: bool = False) -> None:
         """Ask it to stop, or kill it, and wait until it is gone."""
@@ -148,7 +159,7 @@ class Laboratory:
         started = self.namespace.popen(*command, log=log, environment=_environment(), umask=0o007)
         self._services[name] = started
         limit = time.monotonic() + START_LIMIT
-        while not _answers(self.namespace.directory / "care" / SERVICES[name]):
+        while not answers(self.namespace.directory / "care" / SERVICES[name]):
             if started.ended() or time.monotonic() > limit:
                 raise LaboratoryError(f"the {name} does not start:\n{self.service_log(name)}")
             time.sleep(0.02)
@@ -221,7 +232,7 @@ class Laboratory:
 
         ``certificate`` is the one it shows, if it is asked.
         """
-        address, port = LISTENERS[listener] if listener in LISTENERS else _parsed(listener)
+        address, port = LISTENERS[listener] if listener in LISTENERS else parsed(listener)
         client = Session(self.namespace, address, port, source)
         try:
             client.ehlo()
@@ -445,6 +456,8 @@ class Laboratory:
             self.start_milter()
         for instance in self.postfix.values():
             instance.start()
+        self._runs = True
+        self._wait_until_probed()
         if self._download:
             for service in ("worker", "portal"):
                 self.start_service(service)
@@ -485,16 +498,3 @@ def _environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _answers(path: Path) -> bool:
-    try:
-        unix_connection(path).close()
-    except OSError:
-        return False
-    return True
-
-
-def _parsed(listener: str) -> tuple[str, int]:
-    address, _, port = listener.rpartition(":")
-    return address, int(port)

@@ -2,12 +2,13 @@
 
 import pytest
 
-from nta_milter.config.model import MilterSettings, PolicySettings, Settings
-from nta_milter.postfix.doctor import Level, examine
-from nta_milter.postfix.proof import Postfix
+from nta_milter.config.model import InternalSettings, MilterSettings, PolicySettings, Settings
+from nta_milter.postfix.configuration import Postfix
+from nta_milter.postfix.doctor import examine
+from nta_milter.postfix.finding import Level
 from tests.unit.postfix.conftest import cold, edit
 
-SETTINGS = Settings(policy=PolicySettings(mode="content"))
+SETTINGS = Settings(policy=PolicySettings(mode="content"), internal=InternalSettings(domains=("care.test",)))
 
 
 def found(folder, settings=SETTINGS):
@@ -96,8 +97,38 @@ def test_the_shipped_configuration_has_nothing_wrong(configuration):
             "master.cf",
             r"smtpd_milters=\$nta_milter,",
             "smtpd_milters={unix:nta-milter/milter.sock,default_action=accept},",
-            "default-accept",
+            "route-not-proven",
             Level.FAULT,
+        ),
+        (
+            "master.cf",
+            r"\Z",
+            "465 inet n - y - - smtpd\n  -o smtpd_tls_wrappermode=yes\n",
+            "submission-without-milter",
+            Level.FAULT,
+        ),
+        (
+            "master.cf",
+            r"\Z",
+            "127.0.0.1:2527 inet n - y - - smtpd\n  -o smtpd_sasl_auth_enable=yes\n",
+            "submission-without-milter",
+            Level.FAULT,
+        ),
+        ("master.cf", r"nta_side=probe", "nta_side=inbound", "no-probe-listener", Level.FAULT),
+        (
+            "master.cf",
+            r"-o smtpd_relay_restrictions=reject_unauth_destination",
+            "-o smtpd_relay_restrictions=permit_mynetworks,reject_unauth_destination",
+            "inbound-relays",
+            Level.FAULT,
+        ),
+        ("main.cf", r"\Z", "content_filter = scan:[127.0.0.1]:10024\n", "content-filter", Level.WARNING),
+        (
+            "main.cf",
+            r"\Z",
+            "smtpd_sender_restrictions = check_policy_service unix:private/policy\n",
+            "answers-unknown",
+            Level.NOTE,
         ),
     ],
 )
@@ -109,6 +140,38 @@ def test_each_fault_is_found_by_its_code(configuration, file, pattern, replaceme
     else:
         assert (code, level) in seen
         assert all(finding.mend for finding in found(configuration))
+
+
+@pytest.mark.parametrize("parameter", ["alias_maps", "virtual_alias_maps"])
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("info: jan@citizen.test\n", "jan@citizen.test outside"),
+        ("info@care.test  doctor@care.test, jan@citizen.test\n", "jan@citizen.test outside"),
+        ("info: doctor,\n  jan@citizen.test\nmore: piet@citizen.test\n", "and 1 more outside"),
+        ("info: doctor@care.test\n# jan@citizen.test\n", ""),
+    ],
+)
+def test_aliases_that_lead_outside_are_named(configuration, parameter, text, named):
+    (configuration / "table").write_text(text)
+    (configuration / "main.cf").write_text(
+        (configuration / "main.cf").read_text() + f"{parameter} = texthash:{configuration}/table\n"
+    )
+    aliases = [finding for finding in found(configuration) if finding.code == "alias-outside"]
+    assert len(aliases) == bool(named)
+    assert all(named in finding.text for finding in aliases)
+
+
+def test_a_parameter_that_weakens_the_route_comes_with_the_command_that_mends_it(configuration):
+    edit(configuration / "master.cf", r"dane-only", "may")
+    (configuration / "main.cf").write_text(
+        (configuration / "main.cf").read_text() + "default_filter_nexthop = mx.care.test\n"
+    )
+    commands = {finding.command for finding in found(configuration)}
+    assert commands == {
+        "postconf -P 'nta/unix/smtp_tls_security_level=dane-only'",
+        "postconf -e 'default_filter_nexthop='",
+    }
 
 
 def test_a_tcp_socket_is_worth_a_note(configuration):

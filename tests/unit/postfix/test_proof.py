@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from nta_milter.postfix.proof import Postfix, RoutingProver, prove
+from nta_milter.postfix.configuration import Postfix
+from nta_milter.postfix.proof import RoutingProver, prove
 from tests.unit.postfix.conftest import cold, edit
+
+OURS = "nta-milter/milter.sock"
 
 
 def faults(folder):
-    return prove(Postfix(cold(folder)), 0.0).faults
+    return prove(Postfix(cold(folder)), 0.0, ours=OURS, copies=True).faults
 
 
 def test_the_shipped_fragments_are_proven(configuration):
-    proof = prove(Postfix(configuration), 0.0)
+    proof = prove(Postfix(configuration), 0.0, ours=OURS, copies=True)
     assert proof.faults == ()
+    assert proof.unasked == ""
     assert proof.proven
     assert proof.inside
     assert proof.message_size_limit == 50_000_000
@@ -47,7 +51,25 @@ def test_the_shipped_fragments_are_proven(configuration):
             "-o smtp_fallback_relay=[relay.test]",
             "smtp_fallback_relay",
         ),
+        ("master.cf", r"-o smtp_tls_per_site=", "", "smtp_tls_per_site"),
+        ("master.cf", r"^nta unix(.*)smtp$", r"nta unix\1lmtp", "no transport nta/unix"),
         ("master.cf", r"^nta unix", "other unix", "no transport nta/unix"),
+        ("master.cf", r"-o \{ content_filter = retry.*$", "", "content_filter"),
+        ("master.cf", r"^  -o header_checks=regexp:.*nta_hand$", "", "cleanup-nta header_checks"),
+        ("nta_hand", r"(?s).*", "", "cleanup-nta header_checks"),
+        ("nta_hand", r"^/\^Received.*$", "", "X-Nta-Guard: on"),
+        ("nta_hand", r"FILTER nta:\$1", "FILTER smtp:$1", "cleanup-nta header_checks"),
+        ("master.cf", r" -o body_checks=$", "", "body_checks is inherited"),
+        ("master.cf", r"-o nested_header_checks= ", "", "nested_header_checks is inherited"),
+        ("master.cf", r"no_address_mappings,no_unknown_recipient_checks\n  -o \{", "\n  -o {", "no_address"),
+        ("master.cf", r"-o lmtp_header_checks=.*$", "-o lmtp_header_checks=", "nta-inside/unix lmtp_header"),
+        ("main.cf", r"\Z", "default_filter_nexthop = [mx.care.test]\n", "default_filter_nexthop"),
+        ("nta_transport", r"^/\^commit.*$", "", "transport_maps"),
+        ("nta_transport", r"^/\^nta-bounce.*$", "", "transport_maps"),
+        ("main.cf", r"^transport_maps.*$", "", "transport_maps is empty"),
+        ("nta_keep", r"^/\^\(commit.*$", "", "virtual_alias_maps"),
+        ("main.cf", r"\Z", "canonical_maps = inline:{{@nta.invalid = x@care.test}}\n", "canonical_maps"),
+        ("master.cf", r"^nta-commit unix(.*)lmtp$", r"nta-commit unix\1smtp", "nta-commit/unix"),
         ("master.cf", r"^pickup unix", "uppick unix", "pickup cleanup header_checks"),
     ],
 )

@@ -1,0 +1,84 @@
+"""Proves routing and resolver at start, on reload and now and then, for as long as a worker runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+
+from nta_milter.milter.metrics import State
+from nta_milter.milter.service import Service
+from nta_milter.monitor.log import tell
+from nta_milter.policy.snapshot import Snapshot
+from nta_milter.postfix.live import Tickets, probe
+
+log = logging.getLogger(__name__)
+
+AGAIN = 1.0
+"""Seconds between two probes while they prove nothing: Postfix may be about to start."""
+
+NOT_YET = "the running Postfix has not been probed yet"
+
+
+class Prover:
+    """The proofs of one worker process; what changes in them is logged.
+
+    Until the first probe has passed, nothing sensitive is routed.
+    """
+
+    def __init__(self, service: Service, state: State, tickets: Tickets, number: int) -> None:
+        self._service = service
+        self._state = state
+        self._number = number
+        self._tickets = tickets
+        self._wanted = threading.Event()
+        self._probed_at = float("-inf")
+        self._said: tuple[str, ...] | None = None
+        if service.snapshot.settings.routing.probe:
+            service.snapshot.routing.live = NOT_YET
+
+    def now(self) -> None:
+        """Prove without waiting for the interval's end."""
+        self._probed_at = float("-inf")
+        self._wanted.set()
+
+    def run(self) -> None:
+        """Prove for ever; for a thread of its own."""
+        while True:
+            snapshot = self._service.snapshot
+            self._probe(snapshot)
+            self._prove(snapshot)
+            routing = snapshot.settings.routing
+            pause = float(min(routing.interval, routing.probe_interval))
+            self._wanted.wait(min(pause, AGAIN) if snapshot.routing.live else pause)
+            self._wanted.clear()
+
+    def _probe(self, snapshot: Snapshot) -> None:
+        """Probe the running Postfix where it is time to."""
+        settings = snapshot.settings.routing
+        due = time.monotonic() - self._probed_at >= settings.probe_interval
+        if settings.probe and (due or snapshot.routing.live):
+            snapshot.routing.live = probe(settings.probe, self._tickets)
+            self._probed_at = time.monotonic()
+
+    def _prove(self, snapshot: Snapshot) -> None:
+        resolver = snapshot.compliance.proof()
+        routing = snapshot.routing.current().faults
+        faults = (*routing, *(() if resolver.proven else (resolver.reason,)))
+        if faults != self._said:
+            for fault in faults:
+                tell(log, logging.ERROR, "not-proven", worker=self._number, fault=fault)
+            if not faults:
+                tell(log, logging.INFO, "proven", worker=self._number, what="routing,resolver")
+            self._said = faults
+        self._state.examined(routing, "" if resolver.proven else resolver.reason, _records(snapshot))
+
+
+def _records(snapshot: Snapshot) -> dict[str, str]:
+    """The enddate of each internal domain's NTA 7516 record; empty for one without a record."""
+    found = {}
+    for domain in sorted(snapshot.internal_domains):
+        record = snapshot.compliance.report(domain, datetime.now(UTC)).record
+        found[domain] = record.enddate if record is not None else ""
+    return found

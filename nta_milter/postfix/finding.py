@@ -1,0 +1,25 @@
+"""What doctor finds: how bad it is, what is wrong, and the mend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(Enum):
+    """How bad: a FAULT leaks, loses or blocks mail; a WARNING is a risk; a NOTE is worth knowing."""
+
+    FAULT = "fault"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding: what is wrong, how to mend it, and the command that would."""
+
+    level: Level
+    code: str
+    text: str
+    mend: str
+    command: str = ""
