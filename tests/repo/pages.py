@@ -12,7 +12,7 @@ from tests.repo.tree import parsed, python
 PROGRAM = "nta-milter"
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
-_INLINE = re.compile(r"`(nta-milter [^`]*)`")
+_INLINE = re.compile(r"`(nta-milter\s[^`]*)`")
 _LINE = re.compile(r"^ {0,8}(?:[\w./-]*/|\$ |# )?(nta-milter [a-z-].*)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -36,7 +36,8 @@ def existing_tests() -> frozenset[tuple[str, str]]:
 def named_commands(page: str) -> list[str]:
     """Each command line of ours on a page: between backquotes, or a line of a block."""
     blocks = [line for block in _BLOCK.findall(page) for line in _LINE.findall(block)]
-    return [*_INLINE.findall(_BLOCK.sub("", page)), *blocks]
+    inline = [" ".join(command.split()) for command in _INLINE.findall(_BLOCK.sub("", page))]
+    return [*inline, *blocks]
 
 
 _parser = cache(parser)

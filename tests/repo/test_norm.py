@@ -44,7 +44,8 @@ SECTIONS = {
 
 def parts(number: str) -> dict[str, str]:
     """The marked points of a section by their names."""
-    return dict(re.findall(r"^\* \*\*([\w ]+)\*\*:\s((?:(?!^\* ).*\n)+)", SECTIONS[number][1], re.MULTILINE))
+    points = re.findall(r"^\* \*\*([\w ]+)\*\*:\s((?:(?!^\* ).*\n)+)", SECTIONS[number][1], re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in points}
 
 
 def test_every_criterion_is_in_the_table_and_has_a_section_in_the_same_order():
