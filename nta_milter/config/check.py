@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from nta_milter.config.libraries import CHECKS, missing
 from nta_milter.config.metrics import loopback
-from nta_milter.config.model import Settings
+from nta_milter.config.model import ListenerSettings, Settings
 from nta_milter.config.source import Place
 
 Problem = tuple[Place, str]
@@ -87,6 +87,21 @@ def _listeners(settings: Settings) -> Iterator[Problem]:
         if listener.side in seen:
             yield ("listeners", index, "side"), f"{listener.side} is described twice"
         seen.add(listener.side)
+        yield from _connector(("listeners", index), listener)
+
+
+def _connector(place: Place, listener: ListenerSettings) -> Iterator[Problem]:
+    """Whoever shares a provider's hosts has its certificate too: a mark must tell our mail from theirs."""
+    yield from _field_name((*place, "secret_header"), listener.secret_header)
+    if listener.side != "connector":
+        return
+    if not listener.tls_names:
+        yield (*place, "tls_names"), "must name the provider's client certificate"
+    if not listener.organisations and not listener.secret_header:
+        yield (
+            (*place, "organisations"),
+            "must not be empty without secret_header: a provider's other customers use the same certificate",
+        )
 
 
 def _internal(settings: Settings) -> Iterator[Problem]:

@@ -57,8 +57,9 @@ class MilterSettings:
 class ListenerSettings:
     """``[[listeners]]``: what Postfix's ``milter_macro_defaults=nta_side=SIDE`` means."""
 
-    side: Literal["outbound", "inbound", "ntamx"] = key(
-        "value of the macro {nta_side}: outbound = our own users, inbound = the ordinary MX, "
+    side: Literal["outbound", "connector", "inbound", "ntamx"] = key(
+        "value of the macro {nta_side}: outbound = our own users, connector = a provider's network in which "
+        "our users share hosts with strangers (Microsoft 365), inbound = the ordinary MX, "
         "ntamx = the hosts of our NTA 7516 record"
     )
     clients: tuple[IPNetwork, ...] = key(
@@ -68,6 +69,22 @@ class ListenerSettings:
         "exact: an authenticated client sends sensitive mail only with its login (or an address delegated "
         "to it) in From; any: Postfix has checked that already (reject_sender_login_mismatch)",
         default="exact",
+    )
+    tls_names: tuple[str, ...] = key(
+        "connector only: the client certificate, which Postfix must have verified, is for one of these names",
+        default=(),
+        example='["mail.protection.outlook.com"]',
+    )
+    organisations: tuple[str, ...] = key(
+        "connector only: each mail carries one of these in X-OriginatorOrg, once; every other is refused",
+        default=(),
+        example='["care.test"]',
+    )
+    secret_header: str = key(
+        "connector only: each mail carries secrets.connector_secret in this header field, once; a rule of "
+        "the provider adds it, and it is removed always",
+        default="",
+        example='"X-Care-Connector"',
     )
 
 
@@ -352,6 +369,11 @@ class SecretSettings:
         "everybody",
         default=None,
         example='"/etc/nta-milter/secrets/audit-key"',
+    )
+    connector_secret: Path | None = key(
+        "file with the secret of listeners.secret_header; not readable for everybody",
+        default=None,
+        example='"/etc/nta-milter/connector-secret"',
     )
     worker_key: Path | None = key(
         "file with the worker's private keys, the one in use first; not readable for everybody",

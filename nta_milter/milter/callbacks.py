@@ -109,6 +109,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 self.getsymval("{tls_version}") or "",
                 self.getsymval("{cipher}") or "",
                 self.session.helo,
+                self.getsymval("{cert_subject}") or "",
             )
             if transaction.failure is not None:
                 outcome = self.service.failed(queue_id, transaction.failure)

@@ -29,6 +29,7 @@ from nta_milter.errors import (
 )
 from nta_milter.inbound import peer
 from nta_milter.inbound.receive import receive
+from nta_milter.message.address import addresses
 from nta_milter.message.model import LongBody, Message, Recipient
 from nta_milter.message.spool import Spool
 from nta_milter.milter.metrics import Counted
@@ -42,6 +43,7 @@ from nta_milter.outbound.plan import Plan, plan, route_value
 from nta_milter.outbound.readable import over_dane, pin_inside, untouched
 from nta_milter.outbound.smime import outer_fields
 from nta_milter.outbox.queue import STUB_BODY, Outbox
+from nta_milter.policy.client import OUTGOING, connector_fault
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
@@ -129,7 +131,7 @@ class Service:
     def expect(self, side: str, recipient: Recipient) -> None:
         """Warm the cache for a recipient's domain; fire and forget."""
         snapshot = self.snapshot
-        if side == "outbound" and not is_internal(recipient, snapshot):
+        if side in OUTGOING and not is_internal(recipient, snapshot):
             snapshot.compliance.warm(recipient.domain)
             if snapshot.certificates.asks:
                 self._waiting.submit(snapshot.certificates.find, recipient.address, self._clock())
@@ -187,7 +189,11 @@ class Service:
         elif job.snapshot.listener(side) is None:
             job.log(logging.ERROR, "listener-unmarked", side=side or "none")
             self._end(job, Outcome(reply=UNMARKED))
-        elif side == "outbound" or is_outgoing(job.submission.message, job.submission.client, job.snapshot):
+        elif fault := _connector_fault(job):
+            job.log(logging.WARNING, "connector-refused", reason=fault)
+            # in shadow mode too: it is not about the content, but about who may send through us at all
+            job.done.set_result(Outcome(reply=Reply.permanent(f"not taken from here: {fault}")))
+        elif side in OUTGOING or is_outgoing(job.submission.message, job.submission.client, job.snapshot):
             self._inspect(job)
         else:
             job.checks = peer.wanted(job.snapshot.settings.peer, side)
@@ -427,6 +433,24 @@ def _routes(made: Plan) -> str:
     if not made.combined.apart:
         return made.combined.route.value
     return ",".join(destination.decision.route.value for destination in made.destinations)
+
+
+def _connector_fault(job: Job) -> str:
+    """Why a mail from a provider's hosts is not our users'; empty on other listeners."""
+    client, message, snapshot = job.submission.client, job.submission.message, job.snapshot
+    listener = snapshot.listener(client.side)
+    if listener is None or listener.side != "connector":
+        return ""
+    senders = addresses(message.headers, "From")
+    return connector_fault(
+        client,
+        listener,
+        snapshot.settings.internal,
+        message.headers,
+        message.sender,
+        senders,
+        snapshot.connector_secret,
+    )
 
 
 def _reply(error: NtaMilterError) -> Reply:

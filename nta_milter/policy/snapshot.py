@@ -44,6 +44,7 @@ class Snapshot:
     internal_domains: frozenset[str]
     reserved: frozenset[bytes]
     harvest: HarvestStore | None = None
+    connector_secret: bytes | None = None
 
     def listener(self, side: str) -> ListenerSettings | None:
         """The settings of a side marker; None for a listener that carries none of ours."""
@@ -73,6 +74,13 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
         raise ConfigurationError("must name at least one domain", where="internal.domains")
     kept = previous is not None and previous.settings.dns == settings.dns
     reserved = {settings.policy.mark_header.lower().encode()}
+    secret_headers = {each.secret_header for each in settings.listeners if each.secret_header}
+    connector_secret = secret("connector-secret", settings) if secret_headers and with_keys else None
+    if secret_headers and with_keys and connector_secret is None:
+        raise ConfigurationError(
+            "must be given for listeners.secret_header", where="secrets.connector_secret"
+        )
+    reserved |= {name.lower().encode() for name in secret_headers}
     if settings.nta_header.name:
         reserved.add(settings.nta_header.name.lower().encode())
     trust = Trust.load(smime.trust, crls=smime.crls, unknown_revocation=smime.unknown_revocation)
@@ -98,6 +106,7 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
         internal_domains=frozenset(a_labels(domain) or domain for domain in settings.internal.domains),
         reserved=frozenset(reserved),
         harvest=HarvestStore(smime.harvested) if smime.harvest else None,
+        connector_secret=connector_secret,
     )
 
 

@@ -17,7 +17,9 @@ from typing import Any
 
 from tests.laboratory.certificates import Certificates, Pair, openssl
 from tests.laboratory.client import Session
+from tests.laboratory.dns import Zone
 from tests.laboratory.laboratory import CLIENT, Laboratory
+from tests.laboratory.names import secure_download
 from tests.laboratory.namespace import INSIDE, Namespace, Process
 from tests.laboratory.postfix import CARE, NTAMX_ADDRESS, SHIPPED, Postfix
 
@@ -26,8 +28,15 @@ PLACES = {
     "192.0.2.25": NTAMX_ADDRESS,
     "192.0.2.26": "127.0.0.13",
     "192.0.2.40": "127.0.0.51",
+    "/etc/ssl/certs/ca-certificates.crt": "/etc/postfix/authority.pem",
+    "exchange-authority.pem": "authority.pem",
+    "protection.outlook.com": "protection.outlook.test",
 }
-"""The addresses in the shipped files: ntamx, the listener for the mail server inside, and that server."""
+"""What stands in the shipped files: addresses (ntamx, the listener for the mail server inside, that server),
+authorities of servers, and Microsoft's domain."""
+
+SECRET = "geheim-van-niemand"
+"""What a provider's rule puts into each of our mails."""
 
 FROM_INSIDE = "127.0.0.13:25"
 INNER = "127.0.0.51"
@@ -43,7 +52,7 @@ def fragment(topology: str, name: str) -> str:
 def placed(text: str) -> str:
     """A text with the addresses of the laboratory."""
     for example, here in PLACES.items():
-        text = re.sub(rf"\b{re.escape(example)}\b", here, text)
+        text = re.sub(rf"(?<!\w){re.escape(example)}(?!\w)", here, text)
     return text
 
 
@@ -94,46 +103,64 @@ class Topology(Laboratory):
     ``settings`` come after those of the topology's nta-milter.toml.
     """
 
-    def __init__(self, directory: Path, topology: str, *, inner: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        topology: str,
+        *,
+        inner: str | None = None,
+        inner_asks: bool = False,
+        **settings: Any,
+    ) -> None:
         shipped = tomllib.loads(fragment(topology, "nta-milter.toml"))
+        if any("secret_header" in each for each in shipped.get("listeners", ())):
+            folder = INSIDE / "care" / "nta-milter"
+            secrets = secure_download()["secrets"] | {"connector_secret": f"{folder}/connector-secret"}
+            shipped["secrets"] = secrets
         super().__init__(directory, download=True, **{**shipped, **settings})
         self.topology = topology
         self._inner_name = inner
+        self._inner_asks = inner_asks
         self._inner: Process | None = None
         self.users_from = INNER if inner else CLIENT
         """The address that mail of our users comes from."""
-        self.signed_for = (INNER,) if inner else ()
 
     def start(self) -> None:
         """Build everything, and the mail server inside where there is one."""
         super().start()
         if self._inner_name is not None:
-            self.dns.extend("care.test", [f"{self._inner_name.removesuffix('.care.test')} A {INNER}"])
+            name, domain = self._inner_name.rsplit(".", 2)[0], ".".join(self._inner_name.split(".")[-2:])
+            if domain == CARE.domain:
+                self.dns.extend(domain, [f"{name} A {INNER}"])
+            else:
+                self.dns.reload(Zone(domain, [f"{name} A {INNER}"]))
             self.start_inner()
 
     def _write(self) -> None:
         super()._write()
         authority = authority_of(self.certificates).certificate.read_text()
+        pair = certified(self.certificates, "mx.care.test")
+        client = pair.key.read_text() + pair.certificate.read_text()
         care = Arranged(
             self.topology,
             self.namespace,
             self.certificates.host("nta.care.test"),
-            {"exchange-authority.pem": authority} if self._inner_name else {},
+            {"authority.pem": authority, "to-m365.pem": client} if self._inner_name else {},
         )
         self.postfix["care"] = care
-        keys = self.directory / "care" / "nta-milter" / "keys"
+        folder = self.directory / "care" / "nta-milter"
+        (folder / "connector-secret").write_text(SECRET + "\n")
+        (folder / "connector-secret").chmod(0o600)
+        keys = folder / "keys"
         self.certificates.pkcs12(self.certificates.gateway("care.test"), keys / "gateway.p12")
         for name, text in care._files().items():
             (care.home / "etc" / name).write_text(text)
 
     def _write_opendkim(self) -> None:
-        """The signer signs for those alone whose addresses it knows."""
+        """The signer signs for those listeners that our own users' mail comes in by."""
         super()._write_opendkim()
         signer = self.directory / "opendkim" / "care.conf"
-        hosts = ",".join(("127.0.0.1", *self.signed_for))
-        signer.write_text(
-            re.sub(r"^InternalHosts .*$", f"InternalHosts {hosts}", signer.read_text(), flags=re.M)
-        )
+        signer.write_text(signer.read_text() + "MacroList nta_side=outbound|connector\n")
 
     def start_inner(self, *, tls: bool = True, name: str = "") -> None:
         """Start the mail server inside; without TLS, or under another name than its own."""
@@ -141,9 +168,11 @@ class Topology(Laboratory):
         pair = certified(self.certificates, name or self._inner_name or "")
         inside = self.directory / "inner"
         inside.mkdir(exist_ok=True)
-        for source, target in ((pair.certificate, "tls.pem"), (pair.key, "tls.key")):
+        authority = authority_of(self.certificates).certificate
+        for source, target in ((pair.certificate, "tls.pem"), (pair.key, "tls.key"), (authority, "ca.pem")):
             (inside / target).write_bytes(source.read_bytes())
-        files = [str(INSIDE / "inner" / each) for each in ("tls.pem", "tls.key")] if tls else []
+        names = ("tls.pem", "tls.key", *(["ca.pem"] if self._inner_asks else []))
+        files = [str(INSIDE / "inner" / each) for each in names] if tls else []
         self._inner = self._daemon(
             *(sys.executable, "-m", "tests.laboratory.inner", INSIDE / "mailboxes" / "care", f"{INNER}:25"),
             *files,

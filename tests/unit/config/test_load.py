@@ -150,6 +150,14 @@ def test_each_kind_of_mistake_is_said_in_its_own_words(write, text, problem):
         (f"[milter]\nsocket = 'unix:/{'x' * 107}'", ":4: milter.socket: the path of a unix socket has at"),
         ("[milter]\nhostname = 'a b'", ":4: milter.hostname: a b is not a host name"),
         ("[[listeners]]\nside = 'ntamx'\n[[listeners]]\nside = 'ntamx'", ":6: listeners[1].side: ntamx is"),
+        (
+            "[[listeners]]\nside = 'connector'\norganisations = ['a.test']",
+            ": listeners[0].tls_names: must name the provider's",
+        ),
+        (
+            "[[listeners]]\nside = 'connector'\ntls_names = ['a.test']",
+            ": listeners[0].organisations: must not be empty",
+        ),
         ("[internal]\ndomains = ['Care.test']", ":4: internal.domains: Care.test is not a domain in lower"),
         ("[internal.delegates]\na = ['b']", ":4: internal.delegates.a: b is neither an address nor @domain"),
         ("[dns]\nservers = ['localhost']", ":4: dns.servers: localhost is not an ADDRESS"),
