@@ -16,7 +16,7 @@ from nta_milter.message.headers import Headers, split
 from nta_milter.message.model import Entity
 from nta_milter.smime.certificate import Certificate, RecipientCertificate, certificates_from_file
 from nta_milter.smime.encrypt import encrypt
-from nta_milter.smime.keystore import KeyRing, PrivateKey
+from nta_milter.smime.keystore import KeyRing, PrivateKey, key_files
 from nta_milter.smime.mime import message_and_body
 from nta_milter.smime.open import Opened, open_message
 from nta_milter.smime.protect import HIDDEN_SUBJECT, protect
@@ -156,7 +156,7 @@ def _sign(arguments: argparse.Namespace) -> int:
 
 def _decrypt(arguments: argparse.Namespace) -> int:
     passwords = _passwords(arguments.password_file)
-    keys = tuple(key for path in arguments.keys for key in KeyRing.load(path, passwords=passwords).keys)
+    keys = tuple(key for path in arguments.keys for key in _keys(path, passwords))
     return _open(arguments, KeyRing(keys))
 
 
@@ -181,6 +181,21 @@ def _open(arguments: argparse.Namespace, keys: KeyRing) -> int:
 
 def _satisfied(opened: Opened) -> bool:
     return opened.opened and opened.signature in (None, "good")
+
+
+def _keys(path: Path, passwords: tuple[bytes, ...]) -> tuple[PrivateKey, ...]:
+    """The keys of a file; of a folder all that can be loaded, with a word about the others."""
+    if not path.is_dir():
+        return KeyRing.load(path, passwords=passwords).keys
+    found: list[PrivateKey] = []
+    for file in key_files(path):
+        try:
+            found += KeyRing.load(file, passwords=passwords).keys
+        except KeyStoreError as error:
+            print(f"nta-milter: {error.diagnostics()}", file=sys.stderr)
+    if not found:
+        raise KeyStoreError("no key in it can be used", where=str(path))
+    return tuple(found)
 
 
 def _message(outer: Headers, entity: Entity) -> Entity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from nta_milter.errors import CmsError, MessageError
+from nta_milter.errors import CmsError, MalformedCms, MessageError
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Buffer, Entity
 from nta_milter.message.parameters import Structured
@@ -55,7 +55,11 @@ def _classify(entity: Entity, *, nested: bool) -> Content | None:
     if start[:200].lstrip().startswith(b"-----BEGIN PGP MESSAGE-----"):
         return _openpgp(entity.body)
     start = start[: len(start) // 4 * 4] if len(entity.body) > WINDOW else start
-    return _cms(entity, bytes(mime.decoded(entity.headers, start)))
+    try:
+        decoded = bytes(mime.decoded(entity.headers, start))
+    except MalformedCms:  # a text
+        return None
+    return _cms(entity, decoded)
 
 
 def _signed(entity: Entity) -> Content | None:

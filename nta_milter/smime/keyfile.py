@@ -50,7 +50,7 @@ def _read(data: bytes, passwords: Sequence[bytes]) -> Contents:
 
 
 def _read_pem(data: bytes, password: bytes) -> Contents:
-    """Read certificates and private keys of RFC 7468, and the traditional forms of OpenSSL."""
+    """Read certificates and private keys of RFC 7468, the traditional forms of OpenSSL, armored PKCS#12."""
     try:
         blocks = list(pem.unarmor(data, multiple=True))
     except PARSE_ERRORS as error:
@@ -64,6 +64,10 @@ def _read_pem(data: bytes, password: bytes) -> Contents:
             found_keys.append(decrypt_private_key(der, password))
         elif label.endswith("PRIVATE KEY"):
             found_keys.append(_to_pkcs8(label, headers, der, password))
+        elif label == "PKCS12":
+            inside = read_pkcs12(der, password)
+            found_keys += inside.keys
+            certificates += inside.certificates
     return Contents(tuple(dict.fromkeys(found_keys)), tuple(dict.fromkeys(certificates)))
 
 

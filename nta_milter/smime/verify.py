@@ -125,7 +125,7 @@ def _judge(
 ) -> tuple[SignedLayer, bool]:
     """One signer's layer, and whether the signature itself is wrong."""
     work.spend("verifications")
-    certificate = _certificate(signer, signed.certificates)
+    certificate = _certificate(signer, signed.certificates, circumstances.trust)
     name = digest_name = ""
     moment = None
     try:
@@ -134,7 +134,7 @@ def _judge(
         name = _signature_name(signer.signature_algorithm)
         moment = _check_attributes(signer, signed, content, digest, certificate, circumstances.at)
         if certificate is None:
-            raise UnsupportedCms("the signer's certificate is not in the message")
+            raise UnsupportedCms("the signer's certificate is neither in the message nor in our trust store")
         _check_signature(signer, content, digest, certificate)
     except UnsupportedCms as error:
         layer = SignedLayer(
@@ -213,8 +213,12 @@ def _from_match(certificate: Certificate | None, senders: Sequence[str]) -> From
     return "mismatch"
 
 
-def _certificate(signer: Signer, certificates: tuple[Certificate, ...]) -> Certificate | None:
-    for certificate in certificates:
+def _certificate(
+    signer: Signer, certificates: tuple[Certificate, ...], trust: Trust | None
+) -> Certificate | None:
+    """The signer's certificate: from the message, else from our own folder of certificates."""
+    ours = () if trust is None else (*trust.anchors, *trust.intermediates)
+    for certificate in (*certificates, *ours):
         if signer.identifier.names(certificate):
             return certificate
     return None

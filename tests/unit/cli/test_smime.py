@@ -97,6 +97,20 @@ def test_a_signature_that_is_not_good_is_a_no(run, folder):
     assert opened == bytes(mail())
 
 
+def test_a_folder_of_keys_opens_by_those_that_can_be_loaded(run, folder, tmp_path):
+    _, out, _ = run(mail(), "encrypt", "--to", folder / "p256.crt")
+    keys = tmp_path / "several"
+    keys.mkdir()
+    (keys / "authority.pem").write_bytes((folder / "trust.pem").read_bytes())
+    status, _, err = run(out, "decrypt", "--keys", keys)
+    assert status == 2
+    assert err.endswith(f"nta-milter: {keys}: no key in it can be used\n")
+    (keys / "mine.pem").write_bytes((folder / "p256.pem").read_bytes())
+    status, opened, err = run(out, "decrypt", "--keys", keys)
+    assert (status, err) == (0, f"nta-milter: {keys}/authority.pem: the file holds no private key\n")
+    assert parse(opened).body == mail().body
+
+
 def test_a_message_that_stays_closed_is_given_back(run, folder):
     _, out, _ = run(mail(), "encrypt", "--to", folder / "p256.crt")
     status, opened, err = run(out, "decrypt", "--keys", folder / "rsa.pem")

@@ -16,6 +16,7 @@ SEALED = encrypt(content(mail()), [recipient("p256")], cipher="aes-256-gcm")
 CBC = encrypt(content(mail()), [recipient("rsa")], cipher="aes-256-cbc")
 SIGNED = sign(content(mail()), person("p256"), at=NOW)
 OPAQUE = sign(content(mail()), person("p256"), at=NOW, opaque=True)
+SIGNED_TEXT = sign(parse(b"Content-Type: text/plain\r\n\r\nhoi\r\n"), person("p256"), at=NOW)
 AROUND = sign(SEALED, person("p256"), at=NOW)
 STREAMED = forge.message(forge.envelope(forge.CONTENT, mode="cbc", name="aes-256-cbc", pieces=16))
 
@@ -42,6 +43,7 @@ def pgp_mime(armor, more=b"", *, version=b"Version: 1", label=b"application/pgp-
         (CBC, "enveloped"),
         (STREAMED, "enveloped"),
         (SIGNED, "signed"),
+        (SIGNED_TEXT, "signed"),
         (OPAQUE, "signed"),
         (AROUND, "enveloped"),
         (forge.message(forge.signed_data([])), "certs-only"),

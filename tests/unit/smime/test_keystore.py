@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 import pytest
-from asn1crypto import keys, x509
+from asn1crypto import keys, pem, x509
 from asn1crypto import pkcs12 as asn1
 from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
@@ -208,6 +208,14 @@ def test_pem_keys_plain_and_encrypted(pki, root, tmp_path, kind, form):
     if b"ENCRYPTED" in text:
         with pytest.raises(WrongPassword):
             KeyRing.load(file, passwords=[b"another"])
+
+
+def test_an_armored_pkcs12_is_read_too(pki, alice, tmp_path):
+    file = tmp_path / "alice.p12"
+    file.write_bytes(pem.armor("PKCS12", pki.pkcs12("armored", alice, PASSWORD).read_bytes()))
+    assert works(KeyRing.load(file, passwords=[SECRET]).keys[0])
+    with pytest.raises(WrongPassword):
+        KeyRing.load(file, passwords=[b"another"])
 
 
 def test_a_folder_is_loaded_whole_and_only_its_key_files(pki, root, alice, tmp_path):

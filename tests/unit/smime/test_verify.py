@@ -9,6 +9,7 @@ from nta_milter.smime import algorithm, signed, tlv
 from nta_milter.smime.algorithm import encode_algorithm
 from nta_milter.smime.limits import Limits
 from nta_milter.smime.open import open_message
+from nta_milter.smime.trust import Trust
 from tests.unit.smime import forge
 from tests.unit.smime.forge import attribute, attributes, detached, message, signed_data, signer_info
 from tests.unit.smime.persons import NOW, person, ring, trust
@@ -225,6 +226,13 @@ def test_a_signature_by_another_type_of_key_is_bad():
 def test_a_signer_without_a_certificate_is_unknown():
     layer = judged([signer_info(attributes())], certificates=("rsa",))
     assert (layer.status, layer.signer) == ("unknown", None)
+
+
+def test_a_signer_s_certificate_may_be_one_of_ours_instead():
+    mail = message(signed_data([signer_info(attributes())], certificates=("rsa",)))
+    ours = Trust(trust().anchors, [person("p256").certificate])
+    (layer,) = open_message(mail.headers, mail.body, ring(), ours, at=NOW).layers
+    assert (layer.status, layer.signer) == ("good", person("p256").certificate)
 
 
 def test_of_two_signers_the_better_speaks_and_a_wrong_one_is_bad():
