@@ -85,7 +85,7 @@ def plan(
         if addressee.sensitivity.value and not addressee.internal:
             found = snapshot.certificates.find(addressee.recipient.address, at)
         facts = _facts(addressee, inspection, report, found, snapshot, routing)
-        decision = decide(addressee.recipient.address, facts)
+        decision = _decide(addressee.recipient.address, facts, snapshot)
         destinations.append(Destination(addressee, decision, report, found))
     if not inspection.sensitive:
         destinations, combined = _ordinary(destinations, outbox=snapshot.store is not None)
@@ -160,15 +160,16 @@ def _facts(
         inside_fault=inside_fault,
         outbox=snapshot.store is not None,
         portal=snapshot.store is not None and bool(snapshot.settings.portal.url),
-        factor=_has_factor(addressee, snapshot),
+        factor=True,
     )
 
 
-def _has_factor(addressee: Addressee, snapshot: Snapshot) -> bool:
-    """Whether the recipient can prove who he is: one question to the store for each recipient outside."""
-    if snapshot.store is None or addressee.internal:
-        return False
-    return snapshot.store.access.can_prove(addressee.recipient.address)
+def _decide(address: str, facts: Facts, snapshot: Snapshot) -> Decision:
+    """The store is asked whether the recipient can prove who he is where his route depends on it alone."""
+    decision = decide(address, facts)
+    if decision.route is Route.PORTAL and snapshot.store and not snapshot.store.access.can_prove(address):
+        return decide(address, dataclasses.replace(facts, factor=False))
+    return decision
 
 
 def _over_limit(
