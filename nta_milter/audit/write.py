@@ -7,9 +7,7 @@ written together by the next.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +15,8 @@ from nta_milter.audit.chain import link
 from nta_milter.audit.events import AuditRecord
 from nta_milter.audit.tell import Told
 from nta_milter.config.model import Settings
-from nta_milter.errors import NtaMilterError, StoreUnavailable, TemporaryError
+from nta_milter.errors import TemporaryError
+from nta_milter.store.batch import Batch
 from nta_milter.store.database import Database
 from nta_milter.store.records import Records
 
@@ -93,65 +92,28 @@ def open_writer(settings: Settings, writer: str, told: Told | None = None) -> Au
     return AuditWriter(settings.audit.file, told)
 
 
-@dataclass(slots=True)
-class _Entry:
-    """A record that is to be written; ``fault`` says why it could not be."""
-
-    record: AuditRecord
-    written: bool = False
-    fault: NtaMilterError | None = None
-
-
 class AuditWriter:
     """Collects records of many threads for one target; a path stands for a file of JSON lines.
 
-    Whoever comes when nobody writes, writes for all who wait. ``told`` is given each record that is on disk.
+    ``told`` is given each record that is on disk.
     """
 
     def __init__(self, target: Target | Path, told: Told | None = None) -> None:
         self._target = FileTarget(target) if isinstance(target, Path) else target
         self._told = told
-        self._collecting = threading.Lock()
-        self._writing = threading.Lock()
-        self._waiting: list[_Entry] = []
+        self._batch = Batch(self._target.append, "audit")
         self._closed = False
 
     def write(self, *records: AuditRecord) -> None:
         """Return when the records are on disk; raises TemporaryError when they cannot be."""
-        entries = [_Entry(record) for record in records]
-        with self._collecting:
-            if self._closed:
-                raise TemporaryError("is closed", where="audit")
-            self._waiting += entries
-        with self._writing:
-            if not all(entry.written for entry in entries):
-                self._write_waiting()
-        for entry in entries:
-            if entry.fault is not None:
-                raise entry.fault
-            if self._told is not None:
-                self._told(entry.record)
+        if self._closed:
+            raise TemporaryError("is closed", where="audit")
+        self._batch.add(*records)
+        if self._told is not None:
+            for record in records:
+                self._told(record)
 
     def close(self) -> None:
-        """Write what waits and stop."""
-        with self._collecting:
-            self._closed = True
-        with self._writing:
-            self._write_waiting()
-            self._target.close()
-
-    def _write_waiting(self) -> None:
-        with self._collecting:
-            batch, self._waiting = self._waiting, []
-        fault = self._append([entry.record for entry in batch]) if batch else None
-        for entry in batch:
-            entry.written, entry.fault = True, fault
-
-    def _append(self, batch: list[AuditRecord]) -> NtaMilterError | None:
-        try:
-            self._target.append(batch)
-        except NtaMilterError as error:
-            return error
-        except Exception as error:  # whoever waits gets the fault, and the next one may write  # noqa: BLE001
-            return StoreUnavailable(f"cannot be written: {error}", where="audit")
-        return None
+        """Stop; nobody may be writing any more."""
+        self._closed = True
+        self._target.close()

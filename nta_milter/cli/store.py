@@ -14,6 +14,7 @@ from nta_milter.cli.options import add_config, add_json, loaded
 from nta_milter.config.model import Settings
 from nta_milter.errors import ConfigurationError
 from nta_milter.store import keys, migrations
+from nta_milter.store.blobs import FileBlobs
 from nta_milter.store.schema import VERSION
 from nta_milter.store.store import open_database
 
@@ -93,6 +94,7 @@ def _init(arguments: argparse.Namespace) -> int:
     _folder(settings.store.public, 0o755)
     _folder(arguments.secrets, 0o700)
     found = _migrated(settings)
+    FileBlobs(settings.store.blobs).make_folders()
     made = [name for name in PAIRS if _made(name, arguments.secrets, settings.store.public)]
     if arguments.json:
         print(json.dumps({"version": {"found": found, "now": VERSION}, "keys": made}))

@@ -295,6 +295,7 @@ class Service:
             body=deposit.notification.body,
             sender=deposit.sender,
             sender_arguments=deposit.sender_arguments,
+            added=deposit.commit,
         )
 
     def _ask(self, job: Job) -> None:

@@ -43,9 +43,11 @@ def _templates() -> Environment:
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        auto_reload=False,
     )
 
 
+@cache
 def languages() -> tuple[str, ...]:
     """The languages that there are texts in."""
     return tuple(sorted(path.stem for path in (_FOLDER / "texts").glob("*.toml")))

@@ -8,7 +8,7 @@ worker, if and only if it has the message; only then do the copies go.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +21,15 @@ from nta_milter.outbox.addresses import bounce_address, commit_address
 from nta_milter.outbox.compose import Composer
 from nta_milter.policy.route import Route
 from nta_milter.store.keys import Token, new_id, new_message_key
-from nta_milter.store.rows import Attempt, Delivery, DeliveryState, NewDelivery, NewLink, NewMessage
+from nta_milter.store.rows import (
+    Attempt,
+    Delivery,
+    DeliveryState,
+    NewBlob,
+    NewDelivery,
+    NewLink,
+    NewMessage,
+)
 from nta_milter.store.store import Store
 
 STUB_BODY = b"The message is stored and is sent to each recipient apart.\r\n"
@@ -59,13 +67,14 @@ class Deposit:
     """A message that was stored for the portal, and the notification that goes in its place.
 
     ``sender`` and ``sender_arguments`` are those of the envelope: a bounce must not quote the link to the
-    sender.
+    sender. ``commit`` is a further recipient, by whom the worker learns that Postfix has the notification.
     """
 
     delivery_id: str
     notification: Entity
     sender: str
     sender_arguments: str
+    commit: str
 
 
 class Outbox:
@@ -95,7 +104,8 @@ class Outbox:
     def deposit(self, message: Message, copy: Copy, queue_id: str, at: datetime) -> Deposit:
         """Store a message for one recipient of the portal durably, and write the notification for its place.
 
-        If the transaction fails after this, nobody ever had the link: it ends with its time.
+        If the transaction fails after this, nobody ever had the link: without its commit it is shredded, and
+        nobody is told.
 
         Raises:
             StoreUnavailable: nothing was stored; the message must be answered with 4xx.
@@ -104,10 +114,12 @@ class Outbox:
         token = Token.new()
         delivery_id = new.deliveries[0].id
         sealed = self._store.public.for_link(token, key, new.id)
-        self._store.outgoing.keep(new, NewLink(token.lookup, delivery_id, "open", sealed))
+        link = NewLink(token.lookup, delivery_id, "open", sealed)
+        attempt = Attempt(new_id(), new.id, queue_id, at)
+        self._store.outgoing.prepare(new, attempt, link)
         notification = self._composer.notification(_delivery(new), token, at)
         sender = bounce_address(delivery_id, self._settings)
-        return Deposit(delivery_id, notification, sender, "RET=HDRS")
+        return Deposit(delivery_id, notification, sender, "RET=HDRS", commit_address(attempt.id))
 
     def opened(self, message: Message, queue_id: str, at: datetime) -> str:
         """An envelope sender for mail that was opened on arrival.
@@ -150,21 +162,18 @@ class Outbox:
         *,
         for_worker: bool = True,
     ) -> tuple[NewMessage, bytes]:
-        """The message's rows, whose blobs are on disk, and its key."""
+        """The message's rows, whose long contents are on disk, and its key."""
         message_id, key = new_id(), new_message_key()
-        blobs: dict[int, tuple[str, int]] = {}
+        blobs: dict[int, NewBlob] = {}
         deliveries = []
         for copy in copies:
             identity = id(copy.content)
             if identity not in blobs:
-                blob_id = new_id()
-                pieces = list(_pieces(copy.content))
-                self._store.put(message_id, blob_id, key, pieces)
-                blobs[identity] = (blob_id, sum(len(piece) for piece in pieces))
+                blobs[identity] = self._store.put(message_id, new_id(), key, _pieces(copy.content))
             deliveries.append(
                 NewDelivery(
                     id=new_id(),
-                    blob_id=blobs[identity][0],
+                    blob_id=blobs[identity].id,
                     recipient=copy.recipient.address,
                     route=copy.route.value,
                     arguments=copy.recipient.arguments,
@@ -214,10 +223,9 @@ def digest_of(message: Message, copies: Iterable[Copy], queue_id: str) -> str:
     return digest.hexdigest()
 
 
-def _pieces(content: Entity) -> Iterator[Buffer]:
+def _pieces(content: Entity) -> tuple[Buffer, ...]:
     headers: Headers = content.headers.without(HIDDEN_FIELDS)
-    yield bytes(headers) + b"\r\n"
-    yield content.body
+    return bytes(headers) + b"\r\n", content.body
 
 
 def _author(message: Message) -> str:
@@ -233,7 +241,7 @@ def _delivery(new: NewMessage) -> Delivery:
         id=made.id,
         message_id=new.id,
         blob_id=made.blob_id,
-        size=new.blobs[0][1],
+        size=new.blobs[0].size,
         recipient=made.recipient,
         arguments=made.arguments,
         route=made.route,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -43,6 +43,7 @@ from nta_milter.store.schema import (
 CHALLENGE_TRIES = 5
 """Answers that one code takes."""
 
+_KINDS = select(factors.c.kind).where(factors.c.address == bindparam("name"))
 _READABLE = [state.value for state in READABLE]
 
 
@@ -62,7 +63,7 @@ class Access:
         statement = delivery_rows(links.c.purpose, links.c.sealed, join=links, on=_of(links)).where(
             links.c.lookup == lookup,
             messages.c.expires_at > at,
-            messages.c.state == MessageState.RELEASED.value,
+            messages.c.state != MessageState.SHREDDED.value,
         )
         with self._database.reading() as connection:
             row = connection.execute(statement).first()
@@ -110,7 +111,9 @@ class Access:
 
     def can_prove(self, address: str) -> bool:
         """Whether something is known of an address that the portal can ask for."""
-        return any(factor.kind in ASKED for factor in self.factors(address))
+        with self._database.reading() as connection:
+            kinds = connection.execute(_KINDS, {"name": address.lower()}).scalars()
+            return not ASKED.isdisjoint(kinds)
 
     def all_factors(self) -> tuple[Factor, ...]:
         """All second factors, in the order of the addresses."""

@@ -1,4 +1,4 @@
-"""Where sealed content lies: files, each complete and on disk before its name appears."""
+"""Where long sealed content lies: files, each complete and on disk before its name appears."""
 
 from __future__ import annotations
 
@@ -47,6 +47,21 @@ class BlobStore(Protocol):
         """Every blob with the moment it was stored, unfinished ones included."""
 
 
+class BytesBlob:
+    """Sealed content in memory, as a row holds it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, fewer only at the end."""
+        return self._content[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing is to be released."""
+
+
 class FileBlob:
     """A file, read by position."""
 
@@ -77,6 +92,19 @@ class FileBlobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def make_folders(self) -> None:
+        """Make every folder that blobs can come to lie in, so that no message waits for it.
+
+        Raises:
+            StoreUnavailable: they cannot be made.
+        """
+        try:
+            for number in range(256):
+                (self.folder / f"{number:02x}").mkdir(mode=0o770, exist_ok=True)
+            _sync(self.folder)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot be made: {error.strerror}", where=str(self.folder)) from error
 
     def put(self, blob_id: str, pieces: Iterable[bytes]) -> None:
         """Write a temporary file beside it, sync it, give it its name, sync the folder."""

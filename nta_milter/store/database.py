@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ class Database:
                 f"its driver is not installed: {error.name}", where="store.url"
             ) from error
         self.is_sqlite = self._file is not None
+        self._writing = threading.Lock()
         self.url = url
         self.name = parsed.render_as_string(hide_password=True)
 
@@ -61,7 +63,7 @@ class Database:
         Raises:
             StoreUnavailable: the database cannot be reached, is locked too long, or full.
         """
-        with self._begin({}) as connection:
+        with self._turn(), self._begin({}) as connection:
             yield connection
 
     @contextmanager
@@ -73,6 +75,21 @@ class Database:
         """
         with self._begin({"reading": True}) as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite takes one writer, and who finds it busy sleeps: threads of one process wait here, no longer
+        than they must.
+        """
+        if not self.is_sqlite:
+            yield
+        elif self._writing.acquire(timeout=BUSY_TIMEOUT / 1000):
+            try:
+                yield
+            finally:
+                self._writing.release()
+        else:
+            raise StoreUnavailable("database is locked", where=self.name)
 
     @contextmanager
     def _begin(self, options: dict[str, Any]) -> Iterator[Connection]:
@@ -141,6 +158,7 @@ def _sqlite(file: Path) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=64,
+        pool_reset_on_return=None,  # each transaction of ours is ended before its connection goes back
     )
 
     @event.listens_for(engine, "connect")

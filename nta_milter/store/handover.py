@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from nta_milter.store.access import add_submission, end_delivery, release_held
 from nta_milter.store.database import Database
 from nta_milter.store.keys import new_id
-from nta_milter.store.query import COLUMNS, delivery_of, delivery_rows, find_delivery
+from nta_milter.store.query import COLUMNS, blob_row, delivery_of, delivery_rows, find_delivery
 from nta_milter.store.rows import (
     ASKED,
     RELEASE,
@@ -24,6 +24,7 @@ from nta_milter.store.rows import (
     DeliveryState,
     Form,
     MessageState,
+    NewBlob,
     Pending,
     Submission,
 )
@@ -204,7 +205,7 @@ class Handover:
         reasons: tuple[str, ...],
         at: datetime,
         next_hop: str = "",
-        blob: tuple[str, int] | None = None,
+        blob: NewBlob | None = None,
     ) -> bool:
         """An undecided delivery has its route; ``blob`` is its new content where that is another.
 
@@ -223,10 +224,8 @@ class Handover:
                 "decide_at": at if state is DeliveryState.UNDECIDED else None,
             }
             if blob is not None:
-                connection.execute(
-                    insert(blobs).values(id=blob[0], message_id=found.message_id, size=blob[1])
-                )
-                values["blob_id"] = blob[0]
+                connection.execute(insert(blobs), blob_row(blob, found.message_id))
+                values["blob_id"] = blob.id
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(values))
             if form is not None:
                 submit(connection, delivery_id, form, reasons, at)
@@ -257,6 +256,7 @@ class Handover:
             deliveries.c.state == DeliveryState.SENT.value,
             deliveries.c.route == "portal",
             deliveries.c.opened_at.is_(None),
+            messages.c.state == MessageState.RELEASED.value,
             messages.c.worker_wrap.is_not(None),
             messages.c.expires_at > at,
             messages.c.expires_at <= at + before,

@@ -6,17 +6,20 @@ Every method may raise StoreUnavailable. Moments are given in, so that a test ne
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
+from nta_milter.store.batch import Batch
 from nta_milter.store.database import Database
 from nta_milter.store.handover import submit
 from nta_milter.store.keys import new_id
-from nta_milter.store.query import delivery_of, delivery_rows
+from nta_milter.store.query import blob_row, delivery_of, delivery_rows
 from nta_milter.store.rows import (
     RELEASE,
     Attempt,
@@ -27,7 +30,21 @@ from nta_milter.store.rows import (
     NewLink,
     NewMessage,
 )
-from nta_milter.store.schema import attempts, blobs, deliveries, links, messages
+from nta_milter.store.schema import attempts, blobs, deliveries, links, messages, sessions
+
+# Statements of every message are built once: to build one takes longer than SQLite takes to carry it out.
+_INSERT_MESSAGES = insert(messages)
+_INSERT_BLOBS = insert(blobs)
+_INSERT_DELIVERIES = insert(deliveries)
+_INSERT_ATTEMPT = insert(attempts)
+_INSERT_LINK = insert(links)
+_SEALED = select(blobs.c.content).where(blobs.c.id == bindparam("name"))
+_PREPARED = (
+    select(messages.c.id)
+    .where(messages.c.digest == bindparam("digest"), messages.c.state == MessageState.PREPARED.value)
+    .order_by(messages.c.created_at)
+    .limit(1)
+)
 
 _UNFINISHED = [
     state.value
@@ -40,19 +57,34 @@ _UNFINISHED = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A message to be stored, with the states that it and its deliveries begin in."""
+
+    message: NewMessage
+    state: MessageState
+    deliveries_are: DeliveryState
+    attempt: Attempt | None = None
+    link: NewLink | None = None
+
+
 class Outgoing:
     """The rows of messages on their way out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._batch = Batch(self._write, database.name)
 
     # Storing
 
-    def prepare(self, new: NewMessage, attempt: Attempt) -> None:
-        """Store a message whose release waits for the commit of this attempt."""
-        with self._database.transaction() as connection:
-            _store(connection, new, MessageState.PREPARED)
-            _add_attempt(connection, attempt)
+    def prepare(self, new: NewMessage, attempt: Attempt, link: NewLink | None = None) -> None:
+        """Store a message whose release waits for the commit of this attempt.
+
+        ``link`` is given for a deposit in place: it has one delivery, and its notification is in the very
+        message that is committed, so that who has the link may open it at once.
+        """
+        state = DeliveryState.PREPARED if link is None else DeliveryState.SENT
+        self._batch.add(_New(new, MessageState.PREPARED, state, attempt, link))
 
     def attach(self, digest: str, attempt_id: str, queue_id: str, at: datetime) -> str | None:
         """Another attempt at a message that is prepared already; its id, or None where there is none.
@@ -60,17 +92,20 @@ class Outgoing:
         Each attempt has a commit address of its own, so that of two equal messages that both were meant,
         both go, and of a message that was tried twice, one.
         """
+        with self._database.reading() as connection:  # most messages are new, and need no lock
+            if connection.execute(_PREPARED, {"digest": digest}).scalar() is None:
+                return None
         with self._database.transaction() as connection:
-            found = connection.execute(
-                select(messages.c.id)
-                .where(messages.c.digest == digest, messages.c.state == MessageState.PREPARED.value)
-                .order_by(messages.c.created_at)
-                .limit(1)
-                .with_for_update()
-            ).scalar()
+            found = connection.execute(_PREPARED.with_for_update(), {"digest": digest}).scalar()
             if found is not None:
-                _add_attempt(connection, Attempt(attempt_id, found, queue_id, at))
+                attempt = Attempt(attempt_id, found, queue_id, at)
+                connection.execute(_INSERT_ATTEMPT, _attempt_row(attempt))
             return found
+
+    def sealed(self, blob_id: str) -> bytes | None:
+        """The sealed content that a blob's row holds; None where it lies in the blob store, or is gone."""
+        with self._database.reading() as connection:
+            return connection.execute(_SEALED, {"name": blob_id}).scalar()
 
     def exists(self, message_id: str) -> bool:
         """Whether a message of this id is stored, whatever became of it."""
@@ -78,31 +113,27 @@ class Outgoing:
             found = connection.execute(select(messages.c.id).where(messages.c.id == message_id)).scalar()
         return found is not None
 
-    def keep(self, new: NewMessage, link: NewLink | None = None) -> None:
-        """Store a message that is released at once: a reply from the portal, or a deposit in place.
-
-        A deposit has one delivery and its link, and the notification is on its way already.
-        """
+    def keep(self, new: NewMessage) -> None:
+        """Store a message that is released at once: a reply from the portal."""
         with self._database.transaction() as connection:
-            if link is None:
-                _store(connection, new, MessageState.RELEASED)
-                _release(connection, new.id, new.created_at)
-            else:
-                _store(connection, new, MessageState.RELEASED, DeliveryState.SENT)
-                _add_link(connection, link, new.created_at)
+            _store(connection, [_New(new, MessageState.RELEASED, DeliveryState.PREPARED)])
+            _release(connection, new.id, new.created_at)
 
     def remember(self, new: NewMessage) -> None:
         """Remember mail that is delivered without us and is not stored: a report about it can be written.
 
         It has no blobs, and its rows go as those of any message whose content is gone.
         """
+        self._batch.add(_New(new, MessageState.SHREDDED, DeliveryState.SENT))
+
+    def _write(self, news: Sequence[_New]) -> None:
         with self._database.transaction() as connection:
-            _store(connection, new, MessageState.SHREDDED, DeliveryState.SENT)
+            _store(connection, news)
 
     def add_link(self, link: NewLink, at: datetime) -> None:
         """One more link for a delivery; earlier ones stay good."""
         with self._database.transaction() as connection:
-            _add_link(connection, link, at)
+            connection.execute(_INSERT_LINK, _link_row(link, at))
 
     # Commit, or the end without one
 
@@ -145,7 +176,8 @@ class Outgoing:
         """Postfix does not have the message of this attempt: it will never be committed.
 
         When it was the last attempt at a prepared message, the message is over, and one of its deliveries is
-        given back for the record.
+        given back for the record. One that somebody has opened was queued, whatever became of its commit: his
+        link was in that message alone.
         """
         with self._database.transaction() as connection:
             changed = connection.execute(
@@ -169,10 +201,16 @@ class Outgoing:
             if not changed or prepared is None or more is not None:
                 return None
             mine = deliveries.c.message_id == message_id
-            connection.execute(update(deliveries).where(mine).values(state=DeliveryState.ABANDONED.value))
             connection.execute(
                 update(messages).where(messages.c.id == message_id).values(state=MessageState.RELEASED.value)
             )
+            opened = select(deliveries.c.id).where(mine, deliveries.c.opened_at.is_not(None))
+            if connection.execute(opened.limit(1)).scalar() is not None:
+                return None
+            connection.execute(update(deliveries).where(mine).values(state=DeliveryState.ABANDONED.value))
+            for table in (links, sessions):
+                names = select(deliveries.c.id).where(mine)
+                connection.execute(delete(table).where(table.c.delivery_id.in_(names)))
             row = connection.execute(delivery_rows().where(mine).limit(1)).first()
             return None if row is None else delivery_of(row)
 
@@ -189,53 +227,55 @@ def unfinished(message_id: Any) -> ColumnElement[bool]:
     )
 
 
-def _store(
-    connection: Connection,
-    new: NewMessage,
-    state: MessageState,
-    deliveries_are: DeliveryState = DeliveryState.PREPARED,
-) -> None:
-    connection.execute(
-        insert(messages).values(
-            id=new.id,
-            state=state.value,
-            digest=new.digest,
-            sender=new.sender,
-            author=new.author,
-            arguments=json.dumps(new.arguments),
-            language=new.language,
-            size=sum(size for _, size in new.blobs),
-            created_at=new.created_at,
-            expires_at=new.expires_at,
-            worker_wrap=new.worker_wrap,
-            shredded_at=new.created_at if state is MessageState.SHREDDED else None,
-            reply_to=new.reply_to,
-        )
+def _store(connection: Connection, news: Sequence[_New]) -> None:
+    """The rows of all of them, a statement a table."""
+    rows = (
+        (_INSERT_MESSAGES, [_message_row(new) for new in news]),
+        (_INSERT_BLOBS, [blob_row(blob, new.message.id) for new in news for blob in new.message.blobs]),
+        (_INSERT_DELIVERIES, [row for new in news for row in _delivery_rows(new)]),
+        (_INSERT_ATTEMPT, [_attempt_row(new.attempt) for new in news if new.attempt]),
+        (_INSERT_LINK, [_link_row(new.link, new.message.created_at) for new in news if new.link]),
     )
-    if new.blobs:
-        connection.execute(
-            insert(blobs), [{"id": name, "message_id": new.id, "size": size} for name, size in new.blobs]
-        )
-    connection.execute(
-        insert(deliveries),
-        [
-            {
-                "id": delivery.id,
-                "message_id": new.id,
-                "blob_id": delivery.blob_id,
-                "recipient": delivery.recipient,
-                "arguments": json.dumps(delivery.arguments),
-                "route": delivery.route,
-                "next_hop": delivery.next_hop,
-                "reasons": json.dumps(delivery.reasons),
-                "state": deliveries_are.value,
-                "queue_id": new.queue_id,
-                "created_at": new.created_at,
-                "downloads": 0,
-            }
-            for delivery in new.deliveries
-        ],
-    )
+    for statement, values in rows:
+        if values:
+            connection.execute(statement, values)
+
+
+def _message_row(new: _New) -> dict[str, Any]:
+    message = new.message
+    return {
+        "id": message.id,
+        "state": new.state.value,
+        "digest": message.digest,
+        "sender": message.sender,
+        "author": message.author,
+        "arguments": json.dumps(message.arguments),
+        "language": message.language,
+        "size": sum(blob.size for blob in message.blobs),
+        "created_at": message.created_at,
+        "expires_at": message.expires_at,
+        "worker_wrap": message.worker_wrap,
+        "shredded_at": message.created_at if new.state is MessageState.SHREDDED else None,
+        "reply_to": message.reply_to,
+    }
+
+
+def _delivery_rows(new: _New) -> Iterator[dict[str, Any]]:
+    for delivery in new.message.deliveries:
+        yield {
+            "id": delivery.id,
+            "message_id": new.message.id,
+            "blob_id": delivery.blob_id,
+            "recipient": delivery.recipient,
+            "arguments": json.dumps(delivery.arguments),
+            "route": delivery.route,
+            "next_hop": delivery.next_hop,
+            "reasons": json.dumps(delivery.reasons),
+            "state": new.deliveries_are.value,
+            "queue_id": new.message.queue_id,
+            "created_at": new.message.created_at,
+            "downloads": 0,
+        }
 
 
 def _name(connection: Connection, message_id: str, queue_id: str) -> None:
@@ -281,25 +321,21 @@ def _double(connection: Connection, message_id: str, at: datetime) -> None:
             connection.execute(insert(deliveries).values(**{**row._mapping, **again}))
 
 
-def _add_attempt(connection: Connection, attempt: Attempt) -> None:
-    connection.execute(
-        insert(attempts).values(
-            id=attempt.id,
-            message_id=attempt.message_id,
-            queue_id=attempt.queue_id,
-            state="open",
-            created_at=attempt.created_at,
-        )
-    )
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "message_id": attempt.message_id,
+        "queue_id": attempt.queue_id,
+        "state": "open",
+        "created_at": attempt.created_at,
+    }
 
 
-def _add_link(connection: Connection, link: NewLink, at: datetime) -> None:
-    connection.execute(
-        insert(links).values(
-            lookup=link.lookup,
-            delivery_id=link.delivery_id,
-            purpose=link.purpose,
-            sealed=link.sealed,
-            created_at=at,
-        )
-    )
+def _link_row(link: NewLink, at: datetime) -> dict[str, Any]:
+    return {
+        "lookup": link.lookup,
+        "delivery_id": link.delivery_id,
+        "purpose": link.purpose,
+        "sealed": link.sealed,
+        "created_at": at,
+    }

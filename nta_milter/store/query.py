@@ -9,7 +9,7 @@ from sqlalchemy import and_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import Select
 
-from nta_milter.store.rows import Delivery, DeliveryState
+from nta_milter.store.rows import Delivery, DeliveryState, NewBlob
 from nta_milter.store.schema import blobs, deliveries, messages
 
 _JOINED = deliveries.join(messages, messages.c.id == deliveries.c.message_id).outerjoin(
@@ -55,6 +55,11 @@ def delivery_of(row: Any) -> Delivery:
     values["state"] = DeliveryState(values["state"])
     values["size"] = values["size"] or 0
     return Delivery(**values)
+
+
+def blob_row(blob: NewBlob, message_id: str) -> dict[str, Any]:
+    """The values of a new blob's row."""
+    return {"id": blob.id, "message_id": message_id, "size": blob.size, "content": blob.sealed}
 
 
 def find_delivery(connection: Connection, delivery_id: str) -> Delivery | None:

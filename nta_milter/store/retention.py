@@ -71,7 +71,8 @@ class Retention:
         return Swept(expired, gone, self._forget(at, forget_after), self._orphans(at))
 
     def shred(self, message_id: str, at: datetime) -> Delivery | None:
-        """Destroy a message's key, then its content; one of its deliveries, for the record.
+        """Destroy a message's key with what its rows hold, then its blobs; one of its deliveries, for the
+        record.
 
         None when another did so before, or somebody still needs it. When the key is gone and a blob cannot be
         removed, the sweep finds it later.
@@ -94,9 +95,10 @@ class Retention:
             mine = select(deliveries.c.id).where(deliveries.c.message_id == message_id)
             for table in (links, sessions, challenges):
                 connection.execute(delete(table).where(table.c.delivery_id.in_(mine)))
-            names = connection.execute(select(blobs.c.id).where(blobs.c.message_id == message_id)).scalars()
-            gone = list(names)
-            connection.execute(delete(blobs).where(blobs.c.message_id == message_id))
+            belong = blobs.c.message_id == message_id
+            files = select(blobs.c.id).where(belong, blobs.c.content.is_(None))
+            gone = list(connection.execute(files).scalars())
+            connection.execute(delete(blobs).where(belong))
         self._database.checkpoint()
         for name in gone:
             self._blobs.delete(name)
@@ -107,6 +109,7 @@ class Retention:
         due = (
             deliveries.c.state.in_(_OPEN),
             or_(deliveries.c.state != DeliveryState.SENT.value, deliveries.c.route == "portal"),
+            messages.c.state == MessageState.RELEASED.value,  # one that was never queued is nobody's business
             messages.c.expires_at <= at,
         )
         with self._database.transaction() as connection:

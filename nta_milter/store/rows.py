@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -95,8 +95,20 @@ class NewDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class NewBlob:
+    """Sealed content as ``Store.put`` gives it; ``size`` is that of the content, in bytes.
+
+    ``sealed`` is to be stored with the rows; None where it is on disk already.
+    """
+
+    id: str
+    size: int
+    sealed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be stored; its blobs are on disk already, as (id, size of the content).
+    """A message to be stored.
 
     ``digest`` recognises a second attempt at the same message. ``author`` is the address in From.
     ``queue_id`` is Postfix's, by which the message is followed; a reply of the portal has its own id there.
@@ -111,7 +123,7 @@ class NewMessage:
     created_at: datetime
     expires_at: datetime
     worker_wrap: bytes | None
-    blobs: tuple[tuple[str, int], ...]
+    blobs: tuple[NewBlob, ...]
     deliveries: tuple[NewDelivery, ...]
     arguments: tuple[str, ...] = ()
     reply_to: str | None = None

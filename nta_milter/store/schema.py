@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 2
+VERSION = 3
 """The version of this schema; a change of it is a new step in ``migrations``."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,6 +85,7 @@ blobs = Table(
     Column("id", ID, primary_key=True),
     Column("message_id", ID, ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
+    Column("content", LargeBinary),  # sealed; what is too long for a row lies in the blob store
 )
 
 deliveries = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nta_milter.config.model import Settings
@@ -10,12 +10,16 @@ from nta_milter.config.secrets import secret
 from nta_milter.errors import ConfigurationError, KeyStoreError
 from nta_milter.store import migrations, sealed
 from nta_milter.store.access import Access
-from nta_milter.store.blobs import Blob, BlobStore, FileBlobs
+from nta_milter.store.blobs import Blob, BlobStore, BytesBlob, FileBlobs
 from nta_milter.store.database import Database
 from nta_milter.store.handover import Handover
 from nta_milter.store.keys import PrivateKeys, PublicKeys, blob_context
 from nta_milter.store.outgoing import Outgoing
 from nta_milter.store.retention import Retention
+from nta_milter.store.rows import NewBlob
+
+IN_ROW = 65_536
+"""Most bytes of sealed content that are kept in the database: one sync for rows and content."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,19 @@ class Store:
         )
 
     def put(
-        self, message_id: str, blob_id: str, message_key: bytes, content: Iterable[bytes | memoryview]
-    ) -> None:
-        """Seal content and store it durably; raises StoreUnavailable."""
-        self.blobs.put(blob_id, sealed.seal(content, message_key, blob_context(message_id, blob_id)))
+        self, message_id: str, blob_id: str, message_key: bytes, content: Sequence[bytes | memoryview]
+    ) -> NewBlob:
+        """Seal content, and store it durably where it is too long to be stored with its row.
+
+        Raises:
+            StoreUnavailable: it cannot be stored.
+        """
+        size = sum(map(len, content))
+        pieces = sealed.seal(content, message_key, blob_context(message_id, blob_id))
+        if sealed.sealed_size(size) <= IN_ROW:
+            return NewBlob(blob_id, size, b"".join(pieces))
+        self.blobs.put(blob_id, pieces)
+        return NewBlob(blob_id, size)
 
     def open(self, message_id: str, blob_id: str, message_key: bytes) -> Content:
         """Open stored content for reading at any place.
@@ -56,7 +69,8 @@ class Store:
             SealError: the key does not open it, or it was changed.
             StoreUnavailable: it is not there or cannot be read.
         """
-        blob = self.blobs.open(blob_id)
+        kept = self.outgoing.sealed(blob_id)
+        blob: Blob = self.blobs.open(blob_id) if kept is None else BytesBlob(kept)
         try:
             reader = sealed.SealedReader(blob, message_key, blob_context(message_id, blob_id))
         except BaseException:

@@ -16,7 +16,7 @@ from nta_milter.message.model import Entity, Message, Recipient
 from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.policy.route import Route
 from nta_milter.store.keys import PrivateKeys, new_id
-from nta_milter.store.rows import Delivery
+from nta_milter.store.rows import Delivery, NewBlob
 from nta_milter.store.store import Store
 from nta_milter.worker.record import record_of
 
@@ -134,10 +134,8 @@ class Again:
             memoryview(data)[start:],
         )
 
-    def _stored(self, delivery: Delivery, key: bytes, content: Entity | None) -> tuple[str, int] | None:
+    def _stored(self, delivery: Delivery, key: bytes, content: Entity | None) -> NewBlob | None:
         if content is None:
             return None
-        blob_id = new_id()
         pieces = (bytes(content.headers) + b"\r\n", content.body)
-        self._store.put(delivery.message_id, blob_id, key, pieces)
-        return blob_id, sum(len(piece) for piece in pieces)
+        return self._store.put(delivery.message_id, new_id(), key, pieces)

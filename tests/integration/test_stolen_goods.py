@@ -20,7 +20,7 @@ import pytest
 from nta_milter.errors import SealError
 from nta_milter.portal.session import _context as session_context
 from nta_milter.store import sealed
-from nta_milter.store.blobs import FileBlobs
+from nta_milter.store.blobs import BytesBlob
 from nta_milter.store.keys import PrivateKeys, Token, blob_context
 from tests.laboratory import Laboratory
 from tests.laboratory.messages import Mail, sensitive
@@ -64,24 +64,23 @@ class Loot:
         return [PrivateKeys.parse(file.read_bytes(), file.name) for file in files if file.exists()]
 
     def opened(self) -> list[bytes]:
-        """The content of every blob that any key found here opens."""
-        blobs = FileBlobs(self.folder / "blobs")
+        """The content of every blob and row that any key found here opens."""
+        keys = self.message_keys()
         found = []
-        for path in (self.folder / "blobs").rglob("*"):
-            messages = [row[0] for row in self.rows(f"SELECT message_id FROM blobs WHERE id = '{path.name}'")]
-            if not path.is_file():
-                continue
-            for message_id, key in itertools.product(messages or ["0" * 32], self.message_keys()):
-                blob = blobs.open(path.name)
-                try:
-                    context = blob_context(str(message_id), path.name)
-                    reader = sealed.SealedReader(blob, key, context)
-                    found.append(b"".join(reader.pieces()))
-                except SealError:
-                    continue
-                finally:
-                    blob.close()
+        for (message_id, name, source), key in itertools.product(self.sealed(), keys):
+            with contextlib.suppress(SealError):
+                reader = sealed.SealedReader(source, key, blob_context(message_id, name))
+                found.append(b"".join(reader.pieces()))
         return found
+
+    def sealed(self) -> list[tuple[str, str, BytesBlob]]:
+        """All sealed content, with the ids of its message and its own."""
+        rows = self.rows("SELECT message_id, id, content FROM blobs")
+        known = {str(name): str(message_id) for message_id, name, _ in rows}
+        found = {str(name): content for _, name, content in rows if isinstance(content, bytes)}
+        files = (path for path in (self.folder / "blobs").rglob("*") if path.is_file())
+        found.update((path.name, path.read_bytes()) for path in files)
+        return [(known.get(name, "0" * 32), name, BytesBlob(content)) for name, content in found.items()]
 
     def message_keys(self) -> set[bytes]:
         """Everything that could be the key of a message."""
@@ -154,13 +153,18 @@ def house(portal: Laboratory) -> House:
     """One message that was deposited in place, one for everybody, some of whose copies wait; and a visit."""
     portal.agree(JAN, CODE)
     portal.postfix["care"].set(defer_transports="nta, nta-inside")
-    first, second = sensitive(DOCTOR, JAN), letter()
+    first, second = sensitive(DOCTOR, JAN), longer(letter())
     accepted(submit(portal, first, JAN))
     link = notified(portal, "mx.citizen", JAN, first)
     opened_by_code(portal.browser(), link)
     accepted(submit(portal, second, *EVERYBODY))
     portal.wait_for(portal.stored.at_rest, "rest", pause=0.1)
     return House(portal, (first, second), link)
+
+
+def longer(mail: Mail) -> Mail:
+    """The mail with an epilogue, so that it is too long for a row."""
+    return Mail(mail.raw + b"naschrift\r\n" * 10_000, mail.canaries)
 
 
 GOODS = ("database", "blobs", PORTAL_KEY)
@@ -213,10 +217,13 @@ def test_a_link_opens_its_message_where_portal_key_and_store_are_stolen_too(
 
 def test_invariant_10_what_has_expired_opens_for_nobody(house: House, tmp_path: Path) -> None:
     stored, portal = house.laboratory.stored, house.laboratory
+    assert {bool(content) for (content,) in stored.rows("SELECT content FROM blobs")} == {True, False}
     wraps = [row[0] for row in stored.rows("SELECT worker_wrap FROM messages")]
     seals = [row[0] for row in stored.rows("SELECT sealed FROM links WHERE purpose = 'open'")]
+    kept = [row[0][:100] for row in stored.rows("SELECT content FROM blobs WHERE content IS NOT NULL")]
     assert wraps
     assert seals
+    assert kept
     portal.postfix["care"].set(defer_transports="")
     portal.flush()
     come_to_rest(portal)
@@ -226,4 +233,4 @@ def test_invariant_10_what_has_expired_opens_for_nobody(house: House, tmp_path: 
     assert loot.opened() == []
     for file in loot.folder.glob("store.sqlite*"):
         content = file.read_bytes()
-        assert not any(wrap in content for wrap in [*wraps, *seals]), f"{file.name} still has a shredded key"
+        assert not any(each in content for each in [*wraps, *seals, *kept]), f"{file.name} still has it"

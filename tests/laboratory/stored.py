@@ -57,14 +57,20 @@ class Stored:
         with self.opened() as connection:
             return list(connection.iterdump())
 
+    def contents(self) -> list[str]:
+        """The ids of all content that is there, in rows and beside them."""
+        kept = [name for (name,) in self.rows("SELECT id FROM blobs WHERE content IS NOT NULL")]
+        return kept + [path.name for path in self.files()]
+
     def files(self) -> list[Path]:
-        """The files of all blobs."""
+        """The files of what is too long for a row."""
         return [path for path in self.blobs.rglob("*") if path.is_file()]
 
     def at_rest(self) -> bool:
         """Whether nothing is on its way: all is released or given up, decided, and handed to Postfix."""
         (waiting,) = self.rows(
-            "SELECT (SELECT count(*) FROM deliveries WHERE state IN ('prepared', 'waiting', 'undecided'))"
+            "SELECT (SELECT count(*) FROM messages WHERE state = 'prepared')"
+            " + (SELECT count(*) FROM deliveries WHERE state IN ('waiting', 'undecided'))"
             " + (SELECT count(*) FROM submissions WHERE state IN ('waiting', 'claimed'))"
         )
         return bool(waiting[0] == 0)

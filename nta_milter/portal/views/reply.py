@@ -98,7 +98,7 @@ def _store(visit: Visit, opened: Opened, message_id: str) -> None:
         unnamed=visit.language("message.unnamed"),
     )
     key, blob_id = new_message_key(), new_id()
-    portal.store.put(message_id, blob_id, key, [mail])
+    blob = portal.store.put(message_id, blob_id, key, [mail])
     portal.store.outgoing.keep(
         NewMessage(
             id=message_id,
@@ -109,7 +109,7 @@ def _store(visit: Visit, opened: Opened, message_id: str) -> None:
             created_at=now,
             expires_at=now + timedelta(days=portal.settings.portal.lifetime),
             worker_wrap=portal.store.public.for_worker(key, message_id),
-            blobs=((blob_id, len(mail)),),
+            blobs=(blob,),
             deliveries=(NewDelivery(new_id(), blob_id, delivery.author, "tempfail"),),
             reply_to=delivery.id,
             queue_id=message_id,

@@ -26,7 +26,13 @@ def _queue_ids(connection: Connection) -> None:
     )
 
 
-STEPS: Mapping[int, Step] = MappingProxyType({2: _queue_ids})
+def _small_contents(connection: Connection) -> None:
+    """3: what is small is stored with its row."""
+    kind = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
+    connection.execute(text(f"ALTER TABLE blobs ADD COLUMN content {kind}"))
+
+
+STEPS: Mapping[int, Step] = MappingProxyType({2: _queue_ids, 3: _small_contents})
 """The step that leads *to* each version after the first. A step that has been released never changes."""
 
 _LOCK = 7_516_001

@@ -18,7 +18,7 @@ def long_ago() -> datetime:
 
 
 def blobs(site: Site) -> set[str]:
-    return {name for name, _ in site.store.blobs.listed()}
+    return set(site.stored.contents())
 
 
 def numbers(site: Site, store: str, address: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_without_a_look_at_the_queue_nothing_is_given_up(site):
     site.prepare(raw, (NURSE, Route.DANE, HOSPITAL_HOP), at=long_ago())
     time.sleep(4)
     assert site.delivery(NURSE).state is DeliveryState.PREPARED
-    assert "duty=Watch.round error=postqueue" in site.service_log("worker")
+    assert 'duty=watch error="postqueue: ' in site.service_log("worker")
     (etc / "main.cf.away").rename(etc / "main.cf")
     site.wait_for(lambda: site.delivery(NURSE).state is DeliveryState.ABANDONED, "given up")
 

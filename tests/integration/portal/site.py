@@ -27,7 +27,7 @@ from nta_milter.store.keys import (
     new_key_pair,
     new_message_key,
 )
-from nta_milter.store.rows import Factor, NewDelivery, NewLink, NewMessage
+from nta_milter.store.rows import Attempt, Factor, NewDelivery, NewLink, NewMessage
 from nta_milter.store.store import Store
 
 CODE = "roos-fiets-47"
@@ -236,15 +236,9 @@ portal_key = "{folder}/portal-key"
         """Store a message for a recipient, as the milter would, and a link to it."""
         if code is not None:
             self.agree(recipient, code)
-        message_id, delivery_id, blob_id, key, token = (
-            new_id(),
-            new_id(),
-            new_id(),
-            new_message_key(),
-            Token.new(),
-        )
+        message_id, delivery_id, key, token = new_id(), new_id(), new_message_key(), Token.new()
         now = datetime.now(UTC)
-        self.store.put(message_id, blob_id, key, [message])
+        blob = self.store.put(message_id, new_id(), key, [message])
         held = route == "hold"
         link = NewLink(
             token.lookup,
@@ -261,10 +255,12 @@ portal_key = "{folder}/portal-key"
             created_at=now,
             expires_at=now + lifetime,
             worker_wrap=self.store.public.for_worker(key, message_id),
-            blobs=((blob_id, len(message)),),
-            deliveries=(NewDelivery(delivery_id, blob_id, recipient, route),),
+            blobs=(blob,),
+            deliveries=(NewDelivery(delivery_id, blob.id, recipient, route),),
         )
-        self.store.outgoing.keep(new, None if held else link)
+        attempt = Attempt(new_id(), message_id, "4X1", now)
+        self.store.outgoing.prepare(new, attempt, None if held else link)
+        self.store.outgoing.commit(attempt.id, now)
         if held:
             self.store.outgoing.add_link(link, now)
         return Deposited(token, message_id, delivery_id, key)

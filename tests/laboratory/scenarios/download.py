@@ -56,6 +56,7 @@ def notified(laboratory: Laboratory, store: str, recipient: str, mail: Mail) -> 
 
 def robots_change_nothing(laboratory: Laboratory, link: str) -> int:
     """Fetch a link as mail scanners do, and compare all rows; how many visits that were."""
+    laboratory.wait_for(laboratory.stored.at_rest, "rest", pause=0.1)
     before = laboratory.stored.everything()
     path = laboratory.browser().path(link)
     for _ in range(ROBOT_VISITS):

@@ -6,6 +6,7 @@ import pytest
 from nta_milter.cli.main import main
 from nta_milter.config.load import load
 from nta_milter.store.keys import PrivateKeys, PublicKeys, key_id
+from nta_milter.store.schema import VERSION
 from nta_milter.store.store import open_store, private_keys
 
 
@@ -54,6 +55,9 @@ def test_init_makes_what_is_missing_and_changes_nothing_the_second_time(run, fol
     status, said = run("store", "init")
     assert (status, said.err) == (0, "")
     assert "database: made" in said.out
+    folders = list((folder / "blobs").iterdir())
+    assert len(folders) == 256
+    assert {stat.S_IMODE(each.stat().st_mode) & 0o777 for each in folders} == {0o770}
     before = files(folder)
     assert sorted(before) == [
         "public/audit.pem",
@@ -64,7 +68,7 @@ def test_init_makes_what_is_missing_and_changes_nothing_the_second_time(run, fol
         "secrets/worker-key",
     ]
     status, said = run("store", "init", "--json")
-    assert (status, json.loads(said.out)) == (0, {"version": {"found": 1, "now": 1}, "keys": []})
+    assert (status, json.loads(said.out)) == (0, {"version": {"found": VERSION, "now": VERSION}, "keys": []})
     assert files(folder) == before
 
 
@@ -119,9 +123,9 @@ def test_rotate_without_a_key_and_migrate_without_a_folder_say_what_is_wrong(run
 
 def test_migrate_tells_both_versions(run):
     status, said = run("migrate", "--json")
-    assert (status, json.loads(said.out)) == (0, {"found": 0, "now": 1})
+    assert (status, json.loads(said.out)) == (0, {"found": 0, "now": VERSION})
     status, said = run("migrate")
-    assert (status, said.out) == (0, "version 1, nothing to do\n")
+    assert (status, said.out) == (0, f"version {VERSION}, nothing to do\n")
 
 
 def test_without_a_store_there_is_nothing_to_make(tmp_path, capsys):

@@ -2,6 +2,7 @@ import dataclasses
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from nta_milter.config.model import PortalSettings
 from nta_milter.errors import StoreUnavailable
@@ -10,14 +11,18 @@ from nta_milter.outbox.addresses import commit_id
 from nta_milter.outbox.queue import Copy, Outbox
 from nta_milter.policy.route import Route
 from nta_milter.store.keys import Token
-from nta_milter.store.rows import Commit, Form
+from nta_milter.store.rows import Commit, DeliveryState, Form
+from nta_milter.store.schema import blobs
+from nta_milter.store.store import IN_ROW
 from tests.unit.outbox.conftest import AT, MAIL, copies, message
 
 LEASE = timedelta(minutes=10)
 
 
-def blobs(store):
-    return list(store.blobs.listed())
+def contents(store):
+    """The ids of what is stored, in rows and beside them."""
+    with store.database.reading() as connection:
+        return list(connection.execute(select(blobs.c.id)).scalars())
 
 
 def claimed(store):
@@ -48,7 +53,7 @@ def test_recipients_with_one_content_share_one_blob(outbox, store):
     some = copies(whole, Route.PORTAL, Route.PORTAL, Route.SMIME)
     some[2] = dataclasses.replace(some[2], content=Entity(whole.headers, b"ciphertext"))
     outbox.prepare(whole, some, "4X1", AT)
-    assert len(blobs(store)) == 2
+    assert len(contents(store)) == 2
 
 
 def test_a_retry_stores_nothing_again_and_two_commits_make_two_mails(outbox, store):
@@ -56,7 +61,7 @@ def test_a_retry_stores_nothing_again_and_two_commits_make_two_mails(outbox, sto
     first = outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
     second = outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT + timedelta(minutes=1))
     assert first != second
-    assert len(blobs(store)) == 1
+    assert len(contents(store)) == 1
     assert [attempt.queue_id for attempt in store.outgoing.open_attempts()] == ["4X1", "4X2"]
     store.outgoing.commit(commit_id(first), AT)
     assert len(claimed(store)) == 1
@@ -79,7 +84,7 @@ def test_after_the_commit_an_equal_message_is_a_new_one(outbox, store):
     whole = message()
     store.outgoing.commit(commit_id(outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)), AT)
     outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT)
-    assert len(blobs(store)) == 2
+    assert len(contents(store)) == 2
 
 
 @pytest.mark.parametrize(
@@ -97,14 +102,14 @@ def test_another_message_is_not_taken_for_a_retry(outbox, store, other):
     whole = message()
     outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
     outbox.prepare(other, copies(other, Route.DANE), "4X2", AT)
-    assert len(blobs(store)) == 2
+    assert len(contents(store)) == 2
 
 
 def test_another_route_is_not_taken_for_a_retry(outbox, store):
     whole = message()
     outbox.prepare(whole, copies(whole, Route.TEMPFAIL), "4X1", AT)
     outbox.prepare(whole, copies(whole, Route.DANE), "4X2", AT)
-    assert len(blobs(store)) == 2
+    assert len(contents(store)) == 2
 
 
 def test_a_message_id_and_date_that_postfix_made_do_not_count(outbox, store):
@@ -112,7 +117,7 @@ def test_a_message_id_and_date_that_postfix_made_do_not_count(outbox, store):
         made = MAIL.replace(b"<1@care.test>", b"<20261124120000.%b@mx.care.test>" % queue_id.encode())
         whole = message(made.replace(b"12:00:00", b"12:00:" + second))
         outbox.prepare(whole, copies(whole, Route.DANE), queue_id, AT)
-    assert len(blobs(store)) == 1
+    assert len(contents(store)) == 1
 
 
 def test_a_deposit_is_stored_and_its_notification_tells_nothing(outbox, store, portal):
@@ -135,6 +140,52 @@ def test_a_deposit_is_stored_and_its_notification_tells_nothing(outbox, store, p
     assert claimed(store) == ()
 
 
+def test_a_deposit_that_postfix_never_queued_is_over_and_nobody_is_told(outbox, store):
+    whole = message()
+    deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
+    store.retention.sweep(AT + timedelta(days=400), timedelta(days=90))
+    assert store.handover.find(deposit.delivery_id).state is DeliveryState.SENT
+    assert store.outgoing.abandon(commit_id(deposit.commit)).id == deposit.delivery_id
+    swept = store.retention.sweep(AT + timedelta(days=400), timedelta(days=90))
+    assert ([each.id for each in swept.shredded], swept.expired) == ([deposit.delivery_id], ())
+    assert store.handover.find(deposit.delivery_id).state is DeliveryState.ABANDONED
+    assert store.access.find_by_link(link_of(deposit.notification).lookup, AT) is None
+    assert contents(store) == []
+    assert claimed(store) == ()
+
+
+def test_a_deposit_that_postfix_queued_expires_and_its_sender_is_told(outbox, store):
+    whole = message()
+    deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
+    assert store.outgoing.commit(commit_id(deposit.commit), AT) is Commit.RELEASED
+    assert claimed(store) == ()
+    late = AT + timedelta(days=31)
+    (expired,) = store.retention.sweep(late, timedelta(days=90)).expired
+    assert expired.id == deposit.delivery_id
+    (report,) = store.handover.claim(late, LEASE)
+    assert report.form is Form.REPORT
+
+
+def test_a_deposit_that_was_opened_was_queued_whatever_became_of_its_commit(outbox, store):
+    whole = message()
+    deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
+    store.access.opened(deposit.delivery_id, AT)
+    assert store.outgoing.abandon(commit_id(deposit.commit)) is None
+    assert store.access.find_by_link(link_of(deposit.notification).lookup, AT) is not None
+    assert len(store.retention.sweep(AT + timedelta(days=31), timedelta(days=90)).expired) == 1
+
+
+def test_a_retry_of_a_deposit_is_another_deposit(outbox, store):
+    whole = message()
+    first, second = (
+        outbox.deposit(whole, copies(whole, Route.PORTAL)[0], queue_id, AT) for queue_id in ("4X1", "4X2")
+    )
+    assert store.outgoing.commit(commit_id(second.commit), AT) is Commit.RELEASED
+    assert store.outgoing.abandon(commit_id(first.commit)).id == first.delivery_id
+    assert store.access.find_by_link(link_of(first.notification).lookup, AT) is None
+    assert store.access.find_by_link(link_of(second.notification).lookup, AT) is not None
+
+
 @pytest.mark.parametrize("resend", [True, False])
 def test_the_worker_opens_a_deposit_only_with_resend(store, settings, worker, resend):
     wanted = dataclasses.replace(
@@ -151,7 +202,7 @@ def test_the_worker_opens_a_deposit_only_with_resend(store, settings, worker, re
 
 def test_a_blob_that_cannot_be_written_leaves_no_row(outbox, store, tmp_path):
     (tmp_path / "blobs").rmdir()
-    whole = message()
+    whole = message(MAIL + bytes(IN_ROW))
     with pytest.raises(StoreUnavailable):
         outbox.prepare(whole, copies(whole, Route.DANE), "4X1", AT)
     assert store.outgoing.open_attempts() == ()

@@ -11,12 +11,14 @@ from nta_milter.store.keys import PrivateKeys, PublicKeys, Token, new_id, new_me
 from nta_milter.store.migrations import migrate
 from nta_milter.store.rows import Attempt, NewDelivery, NewLink, NewMessage
 from nta_milter.store.schema import metadata, schema_version
-from nta_milter.store.store import Store
+from nta_milter.store.store import IN_ROW, Store
 from tests.laboratory import postgresql
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 """When the tests begin."""
 CONTENT = b"Subject: secret\r\n\r\ncanary-4711\r\n"
+LONG = CONTENT + bytes(IN_ROW)
+"""Too long for a row."""
 
 
 @pytest.fixture(scope="session")
@@ -85,13 +87,20 @@ def store(database, private, tmp_path):
 
 
 class Made:
-    """A message with its content stored, its rows not yet."""
+    """A message whose rows are not stored yet."""
 
-    def __init__(self, store: Store, *routes: str, digest: str = "d", at: datetime = AT) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *routes: str,
+        digest: str = "d",
+        at: datetime = AT,
+        content: bytes = CONTENT,
+    ) -> None:
         self.store = store
         self.key = new_message_key()
-        message_id, blob_id = new_id(), new_id()
-        store.put(message_id, blob_id, self.key, [CONTENT])
+        message_id = new_id()
+        blob = store.put(message_id, new_id(), self.key, [content])
         self.new = NewMessage(
             id=message_id,
             digest=digest,
@@ -101,10 +110,10 @@ class Made:
             created_at=at,
             expires_at=at + timedelta(days=30),
             worker_wrap=store.public.for_worker(self.key, message_id),
-            blobs=((blob_id, len(CONTENT)),),
+            blobs=(blob,),
             deliveries=tuple(
                 NewDelivery(
-                    new_id(), blob_id, f"jan{number}@citizen.test", route, reasons=(f"because {route}",)
+                    new_id(), blob.id, f"jan{number}@citizen.test", route, reasons=(f"because {route}",)
                 )
                 for number, route in enumerate(routes)
             ),
@@ -121,6 +130,13 @@ class Made:
     def released(self, at: datetime = AT) -> "Made":
         self.store.outgoing.commit(self.prepared().id, at)
         return self
+
+    def deposited(self, at: datetime = AT) -> tuple[Token, Attempt]:
+        """Stored in place of the message: its one recipient has the link when Postfix has the message."""
+        token, link = self.link()
+        attempt = self.attempt()
+        self.store.outgoing.prepare(self.new, attempt, link)
+        return token, attempt
 
     def link(self, number: int = 0, purpose: str = "open") -> tuple[Token, NewLink]:
         token = Token.new()

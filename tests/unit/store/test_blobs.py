@@ -28,6 +28,14 @@ def test_what_is_put_is_read_at_any_place(blobs):
     blob.close()
 
 
+def test_folders_are_made_once_and_before_any_blob(blobs):
+    blobs.make_folders()
+    blobs.make_folders()
+    assert len(list(blobs.folder.iterdir())) == 256
+    with pytest.raises(StoreUnavailable, match="cannot be made"):
+        FileBlobs(blobs.folder / "nowhere").make_folders()
+
+
 def test_content_that_fails_half_way_leaves_nothing(blobs, tmp_path):
     def pieces():
         yield b"abc"

@@ -14,7 +14,18 @@ from nta_milter.store import migrations
 from nta_milter.store.database import Database
 from nta_milter.store.migrations import migrate
 from nta_milter.store.schema import VERSION, factors, metadata, rates, schema_version
-from tests.unit.store.conftest import AT
+from tests.unit.store.conftest import AT, CONTENT, LONG
+
+ADDED = {2: "deliveries DROP COLUMN queue_id", 3: "blobs DROP COLUMN content"}
+"""What undoes the step to each version."""
+
+
+def put_back(database, version):
+    """Make the schema what it was in an earlier version."""
+    with database.transaction() as connection:
+        for number in range(VERSION, version, -1):
+            connection.execute(text(f"ALTER TABLE {ADDED[number]}"))
+        connection.execute(schema_version.update().values(version=version))
 
 
 @pytest.fixture
@@ -143,13 +154,22 @@ def test_steps_run_in_order_from_the_version_found(empty):
 def test_deliveries_of_version_1_get_their_queue_ids(database, make):
     made = make("portal", "dane")
     made.prepared()
-    with database.transaction() as connection:
-        connection.execute(text("ALTER TABLE deliveries DROP COLUMN queue_id"))
-        connection.execute(schema_version.update().values(version=1))
+    put_back(database, 1)
     assert migrate(database) == 1
     found = made.store.handover.list_deliveries(message_id=made.new.id)
     assert [delivery.queue_id for delivery in found] == ["4X1", "4X1"]
     migrations.require(database)
+
+
+def test_blobs_of_version_2_stay_and_new_ones_go_into_rows(database, store, make):
+    old = make("dane", content=LONG).released()
+    put_back(database, 2)
+    assert migrate(database) == 2
+    new = make("dane", digest="other").released()
+    for made, content in ((old, LONG), (new, CONTENT)):
+        with store.open(made.new.id, made.new.blobs[0].id, made.key) as found:
+            assert found.read() == content
+    assert [name for name, _ in store.blobs.listed()] == [old.new.blobs[0].id]
 
 
 def test_a_step_that_fails_undoes_all_of_them(empty):

@@ -102,12 +102,13 @@ def test_what_stays_undecided_is_looked_at_later(store, make):
 def test_new_content_replaces_the_old_for_one_delivery(store, make):
     made = make("tempfail", "portal").released()
     ((delivery, _),) = store.handover.claim_undecided(AT, LEASE)
-    blob_id = new_id()
-    store.put(made.new.id, blob_id, made.key, [b"ciphertext"])
-    assert store.handover.decide(delivery.id, "smime", (), AT, "mx", (blob_id, 10))
+    blob = store.put(made.new.id, new_id(), made.key, [b"cipher", b"text"])
+    assert store.handover.decide(delivery.id, "smime", (), AT, "mx", blob)
     found = store.access.find(delivery.id)
-    assert (found.blob_id, found.size) == (blob_id, 10)
-    assert store.access.find(made.new.deliveries[1].id).blob_id == made.new.blobs[0][0]
+    assert (found.blob_id, found.size) == (blob.id, 10)
+    with store.open(made.new.id, found.blob_id, made.key) as content:
+        assert content.read() == b"ciphertext"
+    assert store.access.find(made.new.deliveries[1].id).blob_id == made.new.blobs[0].id
 
 
 def test_a_bounce_is_told_once_and_ends_the_link(store, make):
@@ -127,7 +128,7 @@ def test_a_bounce_is_told_once_and_ends_the_link(store, make):
 
 def test_a_deposit_in_place_bounces_by_its_delivery(store, make):
     made = make("portal")
-    store.outgoing.keep(made.new, made.link()[1])
+    made.deposited()
     delivery, form = store.handover.find_bounced(made.new.deliveries[0].id)
     assert (delivery.state, form) == (DeliveryState.SENT, None)
     assert store.handover.find_bounced(new_id()) is None

@@ -1,23 +1,34 @@
 import sqlite3
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from nta_milter.errors import StoreUnavailable
 from nta_milter.store.blobs import FileBlobs
 from nta_milter.store.keys import new_id
 from nta_milter.store.retention import EXPIRED, GRACE, Retention
 from nta_milter.store.rows import DeliveryState, Form
-from tests.unit.store.conftest import AT
+from nta_milter.store.schema import blobs
+from tests.unit.store.conftest import AT, CONTENT, LONG, Made
 
 LEASE = timedelta(minutes=10)
 LATER = AT + timedelta(days=31)
 FORGET = timedelta(days=90)
 
 
+@pytest.fixture(params=[CONTENT, LONG], ids=["row", "blob"])
+def make(request, store):
+    return partial(Made, store, content=request.param)
+
+
 def names(store):
-    return {name for name, _ in store.blobs.listed()}
+    """The ids of all content that is there, in rows and beside them."""
+    with store.database.reading() as connection:
+        kept = connection.execute(select(blobs.c.id).where(blobs.c.content.is_not(None))).scalars()
+        return {*kept, *(name for name, _ in store.blobs.listed())}
 
 
 def sweep(store, at=AT, **more):
@@ -38,7 +49,7 @@ def test_what_postfix_has_is_shredded_and_what_can_be_fetched_is_not(store, make
     hand_over(store)
     swept = sweep(store)
     assert [each.message_id for each in swept.shredded] == [copy.new.id]
-    assert names(store) == {portal.new.blobs[0][0]}
+    assert names(store) == {portal.new.blobs[0].id}
     assert store.handover.worker_wrap(copy.new.id) is None
     assert sweep(store).shredded == ()
 
@@ -132,8 +143,8 @@ def test_rows_are_forgotten_long_after_their_content(store, make):
     assert store.outgoing.open_attempts() == ()
 
 
-def test_a_blob_without_a_row_is_removed_after_a_grace(store, make):
-    made = make("dane")
+def test_a_blob_without_a_row_is_removed_after_a_grace(store):
+    made = Made(store, "dane", content=LONG)
     assert len(names(store)) == 1
     (_, stored_at), *_ = store.blobs.listed()
     assert sweep(store, stored_at + GRACE).orphans == 0
@@ -149,8 +160,8 @@ class Stubborn(FileBlobs):
         raise StoreUnavailable("cannot be removed", where=blob_id)
 
 
-def test_the_key_is_gone_even_when_its_content_cannot_be_removed(store, make, worker):
-    made = make("dane").released()
+def test_the_key_is_gone_even_when_its_content_cannot_be_removed(store):
+    made = Made(store, "dane", content=LONG).released()
     hand_over(store)
     with pytest.raises(StoreUnavailable):
         Retention(store.database, Stubborn(store.blobs.folder)).sweep(AT, FORGET)
@@ -173,10 +184,11 @@ def test_a_shredded_key_is_nowhere_in_sqlites_files(tmp_path, private, make, sto
     def holds(secret: bytes) -> bool:
         return any(secret in Path(file).read_bytes() for file in files if file.exists())
 
-    assert holds(wrap)
-    assert holds(link.sealed)
+    secrets = [wrap, link.sealed]
+    if made.new.blobs[0].sealed:
+        secrets.append(made.new.blobs[0].sealed)
+    assert all(holds(secret) for secret in secrets)
     store.access.delete(made.new.deliveries[0].id)
     sweep(store)
-    assert not holds(wrap)
-    assert not holds(link.sealed)
+    assert not any(holds(secret) for secret in secrets)
     assert sqlite3.connect(tmp_path / "store.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -8,6 +8,7 @@ from nta_milter.config.download import WorkerSettings
 from nta_milter.errors import TemporaryError
 from nta_milter.store.database import Database
 from nta_milter.store.records import Records
+from nta_milter.store.schema import blobs
 from nta_milter.worker.postqueue import Queued
 from tests.unit.outbox.conftest import (  # noqa: F401
     AT,
@@ -59,6 +60,13 @@ class Queue:
 
 def queued(recipient="", sender="", queue="deferred", queue_id="4X1", at=AT) -> Queued:
     return Queued(queue, queue_id, at, sender, (recipient,), ("connect: no",))
+
+
+def lose(store, delivery):  # noqa: F811
+    """Have the content of a delivery changed by somebody."""
+    with store.database.transaction() as connection:
+        mine = blobs.c.id == delivery.blob_id
+        assert connection.execute(blobs.update().where(mine).values(content=b"nonsense" * 20)).rowcount
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from nta_milter.policy.route import Route
 from nta_milter.store.rows import DeliveryState, Factor, Form
 from nta_milter.worker.again import PAUSE, Again, Decided
 from tests.unit.outbox.conftest import AT, copies, message
+from tests.unit.worker.conftest import lose
 
 LEASE = timedelta(minutes=10)
 
@@ -97,7 +98,7 @@ def test_when_the_time_is_over_it_goes_by_what_needs_no_record(
 
 
 def test_one_that_cannot_be_opened_keeps_nobody(again, undecided, store, outbox):
-    store.blobs.delete(store.handover.find(undecided).blob_id)
+    lose(store, store.handover.find(undecided))
     other = message(b"From: doctor@care.test\r\n\r\nother\r\n")
     store.outgoing.commit(commit_id(outbox.prepare(other, copies(other, Route.TEMPFAIL), "4X2", AT)), AT)
     assert again(lambda *_: Decided(Route.DANE, (), "mx")).round() == 1

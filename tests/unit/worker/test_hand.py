@@ -11,7 +11,7 @@ from nta_milter.store.rows import DeliveryState, Form
 from nta_milter.worker.hand import LONGEST_PAUSE, Hand, copied_arguments, pause, wants_failure, wants_success
 from tests.unit.outbox.conftest import AT, copies, message
 from tests.unit.outbox.test_compose import delivery
-from tests.unit.worker.conftest import queued
+from tests.unit.worker.conftest import lose, queued
 
 
 @pytest.fixture
@@ -161,9 +161,7 @@ def test_what_is_handed_in_the_first_time_needs_no_look_at_the_queue(hand, relea
 
 def test_content_that_cannot_be_opened_waits_and_keeps_nobody(hand, release, postfix, store):
     broken = release(Route.DANE)
-    blob_id = store.handover.find(broken).blob_id
-    store.blobs.delete(blob_id)
-    store.blobs.put(blob_id, [b"nonsense" * 20])
+    lose(store, store.handover.find(broken))
     good = release(Route.DANE, hop="mx")
     server = postfix()
     assert hand.round() == 2
