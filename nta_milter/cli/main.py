@@ -15,6 +15,7 @@ FAMILIES: tuple[str, ...] = (
     "run",
     "explain",
     "doctor",
+    "status",
     "check",
     "cache",
     "record",

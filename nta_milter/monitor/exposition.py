@@ -22,13 +22,20 @@ def _lines(metric: Metric, samples: list[Sample]) -> Iterator[str]:
         return
     yield f"# HELP {metric.name} {_escaped(metric.text)}\n"
     yield f"# TYPE {metric.name} {metric.kind}\n"
+    for name, value in series(metric, samples):
+        yield f"{name} {_number(value)}\n"
+
+
+def series(metric: Metric, samples: Iterable[Sample]) -> Iterator[tuple[str, float]]:
+    """The samples of this metric, each under its name with its labels."""
     for sample in samples:
-        pairs = list(zip(metric.labels, sample.labels, strict=True))
-        if sample.bound:
-            pairs.append(("le", sample.bound))
-        shown = ",".join(f'{name}="{_escaped(value, quoted=True)}"' for name, value in pairs)
-        braced = f"{{{shown}}}" if shown else ""
-        yield f"{metric.name}{sample.suffix}{braced} {_number(sample.value)}\n"
+        if sample.name == metric.name:
+            pairs = list(zip(metric.labels, sample.labels, strict=True))
+            if sample.bound:
+                pairs.append(("le", sample.bound))
+            shown = ",".join(f'{name}="{_escaped(value, quoted=True)}"' for name, value in pairs)
+            braced = f"{{{shown}}}" if shown else ""
+            yield f"{metric.name}{sample.suffix}{braced}", sample.value
 
 
 def _escaped(value: str, *, quoted: bool = False) -> str:

@@ -106,7 +106,7 @@ class Registry:
     def samples(self) -> list[Sample]:
         """All numbers now."""
         found = [
-            Sample(metric.name, metric.bounded(labels), value)
+            Sample(metric.name, metric.bounded(labels), float(value))
             for collector in self._collectors
             for metric, labels, value in collector()
         ]

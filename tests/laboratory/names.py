@@ -31,6 +31,9 @@ STORES = {
 }
 """Where mail can arrive, a store for each receiving host: its Postfix and the name of its socket."""
 
+SERVICES = ("milter", "worker", "portal")
+"""Each has a folder for its control socket."""
+
 PORTAL_URL = "http://127.0.0.1:8443"
 """Where a person would open the portal's pages."""
 
@@ -125,7 +128,7 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
 
     ``changes`` replaces whole tables: ``policy={"mode": "always"}``.
     """
-    for each in ("keys", "certificates", "trust", "spool"):
+    for each in ("keys", "certificates", "trust", "spool", *(f"control/{name}" for name in SERVICES)):
         (folder / each).mkdir(parents=True)
         (folder / each).chmod(0o750)
     certificates.pkcs12(
@@ -143,6 +146,7 @@ def milter_settings(folder: Path, certificates: Certificates, changes: Mapping[s
             "socket": "unix:/var/spool/postfix/nta-milter/milter.sock",
             "spool": f"{inside}/spool",
             "hostname": "mx.care.test",
+            "control": f"{inside}/control/milter",
         },
         "listeners": [{"side": side} for side in ("outbound", "inbound", "ntamx")],
         "internal": {"domains": ["care.test"]},
@@ -172,8 +176,12 @@ def secure_download(inside: Path = INSIDE / "care" / "nta-milter") -> dict[str, 
             "blobs": f"{inside}/blobs",
             "public": f"{inside}/public",
         },
-        "portal": {"url": PORTAL_URL, "socket": f"unix:{inside}/portal.sock"},
-        "worker": {"interval": 1},
+        "portal": {
+            "url": PORTAL_URL,
+            "socket": f"unix:{inside}/portal.sock",
+            "control": f"{inside}/control/portal",
+        },
+        "worker": {"interval": 1, "control": f"{inside}/control/worker"},
         "notification": {"organisation": "Zorggroep Care"},
         "secrets": {
             "keys_password": f"{inside}/keys-password",
