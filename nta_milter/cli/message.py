@@ -10,9 +10,13 @@ from datetime import UTC, datetime
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
 from nta_milter.cli.stored import opened, record
+from nta_milter.cli.timeline import as_json, as_text, delivery_as_json, follow
 from nta_milter.errors import PermanentError
 from nta_milter.store.rows import Delivery
 from nta_milter.store.store import Store
+from nta_milter.store.trace import Trace, trace
+
+UNKNOWN = "is the id of no delivery, message or mail that is recorded or stored; the log may know it"
 
 LISTED = 100
 """Deliveries that are listed where nothing else is asked."""
@@ -42,11 +46,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     listing.set_defaults(run=_list)
     show = actions.add_parser(
         "show",
-        help="show one delivery, or all of a message",
-        description="Show everything that is known of a delivery, or of all deliveries of a message; never "
-        "its content.",
+        help="show what became of a message, from Postfix's queue to its reader",
+        description="Show all events of a message in their order, its deliveries, and where Postfix has its "
+        "mails now; never its content. Ordinary mail that passed untouched is in the log alone.",
     )
-    _add_id(show)
+    show.add_argument(
+        "id",
+        metavar="ID",
+        help="Postfix's queue id of the message or of a copy of it, its Message-ID, or the id of a delivery, "
+        "of a stored message or of a submission",
+    )
+    add_config(show)
+    add_json(show)
     show.set_defaults(run=_show)
     recall = actions.add_parser(
         "recall",
@@ -76,7 +87,7 @@ def _list(arguments: argparse.Namespace) -> int:
             sender=arguments.sender, recipient=arguments.recipient, limit=arguments.limit
         )
     if arguments.json:
-        print(json.dumps([_plain(delivery) for delivery in found], indent=2, ensure_ascii=False))
+        print(json.dumps([delivery_as_json(delivery) for delivery in found], indent=2, ensure_ascii=False))
     else:
         for delivery in found:
             at = delivery.created_at.isoformat(timespec="minutes")
@@ -88,16 +99,18 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    with opened(loaded(arguments).settings) as store:
-        found = _found(store, arguments.id)
+    settings = loaded(arguments).settings
+    found = Trace((), ())
+    if settings.store.url:
+        with opened(settings) as store:
+            found = trace(store.database, arguments.id)
+    timeline = follow(settings, arguments.id, found)
+    if not timeline.known:
+        raise PermanentError(UNKNOWN, where=ascii(arguments.id))
     if arguments.json:
-        print(json.dumps([_plain(delivery) for delivery in found], indent=2, ensure_ascii=False))
-        return 0
-    for number, delivery in enumerate(found):
-        if number:
-            print()
-        for name, value in _plain(delivery).items():
-            print(f"{name}: {'; '.join(value) if isinstance(value, list) else value}")
+        print(json.dumps(as_json(timeline), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(as_text(timeline)))
     return 0
 
 
@@ -123,29 +136,6 @@ def _found(store: Store, name: str) -> tuple[Delivery, ...]:
     if not found:
         raise PermanentError("is the id of no delivery and of no message", where=ascii(name))
     return found
-
-
-def _plain(delivery: Delivery) -> dict[str, object]:
-    def moment(at: datetime | None) -> str | None:
-        return at.isoformat(timespec="seconds") if at else None
-
-    return {
-        "id": delivery.id,
-        "message": delivery.message_id,
-        "state": delivery.state.value,
-        "route": delivery.route,
-        "reasons": list(delivery.reasons),
-        "from": delivery.author,
-        "envelope_sender": delivery.sender,
-        "recipient": delivery.recipient,
-        "size": delivery.size,
-        "created_at": moment(delivery.created_at),
-        "expires_at": moment(delivery.expires_at),
-        "opened_at": moment(delivery.opened_at),
-        "read_at": moment(delivery.read_at),
-        "downloads": delivery.downloads,
-        "reply_to": delivery.reply_to,
-    }
 
 
 def _event(delivery: Delivery) -> AuditRecord:

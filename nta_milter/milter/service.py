@@ -93,6 +93,7 @@ class Job:
             recipients or tuple(recipient.address for recipient in message.recipients),
             route,
             tuple(reason.text for reason in reasons),
+            message_id(message),
         )
 
     def outbox(self) -> Outbox:
@@ -384,6 +385,17 @@ class Service:
         self._work.shutdown()
         self._waiting.shutdown()
         self._audit.close()
+
+
+MESSAGE_ID_LIMIT = 300
+"""Longest Message-ID that is recorded, in characters; a client chooses it."""
+
+
+def message_id(message: Message) -> dict[str, str]:
+    """The Message-ID as a detail of the record, by which a message is found; nothing where there is none."""
+    field = message.headers.first("Message-ID") or b""
+    text = field.strip().decode("ascii", "replace")[:MESSAGE_ID_LIMIT]
+    return {"message_id": text} if text and text.isprintable() else {}
 
 
 EVENTS = {
