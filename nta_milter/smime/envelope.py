@@ -22,7 +22,7 @@ from nta_milter.smime.algorithm import AlgorithmIdentifier, Cipher, algorithm_id
 from nta_milter.smime.certificate import Certificate
 from nta_milter.smime.compatibility import PARSE_ERRORS, triple_des
 from nta_milter.smime.encrypt import bound_key
-from nta_milter.smime.keystore import KeyRing, PrivateKey
+from nta_milter.smime.keystore import KeyRing, PrivateKey, same_name
 from nta_milter.smime.limits import Work
 from nta_milter.smime.report import EncryptedLayer
 from nta_milter.smime.tlv import Element, Fields
@@ -50,7 +50,9 @@ class Identifier:
         """Whether it means this certificate."""
         if self.key_identifier is not None:
             return certificate.subject_key_identifier == self.key_identifier
-        return (certificate.issuer, certificate.serial) == (self.issuer, self.serial)
+        if certificate.serial != self.serial or self.issuer is None:
+            return False
+        return certificate.issuer == self.issuer or same_name(certificate.issuer, self.issuer)
 
 
 @dataclass(frozen=True, slots=True)

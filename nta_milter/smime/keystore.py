@@ -103,7 +103,7 @@ class KeyRing:
             if key.certificate.issuer == issuer:
                 return key
         for key in candidates:
-            if _same_name(key.certificate.issuer, issuer):
+            if same_name(key.certificate.issuer, issuer):
                 return key
         return None
 
@@ -179,7 +179,8 @@ def _identifier(certificate: Certificate) -> bytes:
     return hashlib.sha1(bytes(info["public_key"]), usedforsecurity=False).digest()
 
 
-def _same_name(ours: bytes, theirs: bytes) -> bool:
+def same_name(ours: bytes, theirs: bytes) -> bool:
+    """Whether two Names (DER, the second perhaps BER) are equal as RFC 5280 section 7.1 has it."""
     try:
         return bool(x509.Name.load(ours) == x509.Name.load(theirs, strict=True))
     except PARSE_ERRORS:

@@ -165,14 +165,16 @@ class Element:
         return bytes(self.view[self.body + 1 : self.stop])
 
     def der(self) -> bytes:
-        """This value with definite lengths, values and their order unchanged.
+        """This value with definite lengths and strings in one piece, values and their order unchanged.
 
         Raises:
             MalformedCms: the contents are not BER.
             LimitExceeded: too deep, or too many values in this message.
         """
+        if self.tag == OCTET_STRING | CONSTRUCTED:
+            return octet_string(self.octet_string("a string"))
         if not self.tag & CONSTRUCTED:
-            return bytes(self.raw)
+            return tlv(self.tag, self.contents)
         return tlv(self.tag, *(child.der() for child in self.children))
 
 
@@ -306,7 +308,7 @@ def header(tag: int, length: int) -> bytes:
     return bytes((tag, 0x80 | len(encoded))) + encoded
 
 
-def tlv(tag: int, *parts: bytes) -> bytes:
+def tlv(tag: int, *parts: bytes | memoryview) -> bytes:
     """One DER value with these contents."""
     contents = b"".join(parts)
     return header(tag, len(contents)) + contents

@@ -1,13 +1,14 @@
 import hashlib
 
 import pytest
+from asn1crypto import x509
 from cryptography.hazmat.primitives import hashes
 
 from nta_milter.errors import LimitExceeded, MalformedCms, OpenFailed
 from nta_milter.message.model import Entity
 from nta_milter.smime import algorithm, signed, tlv
 from nta_milter.smime.algorithm import encode_algorithm
-from nta_milter.smime.limits import Limits
+from nta_milter.smime.limits import Limits, Work
 from nta_milter.smime.open import open_message
 from nta_milter.smime.trust import Trust
 from tests.unit.smime import forge
@@ -256,6 +257,40 @@ def test_attributes_in_ber_are_judged_by_their_der():
     changed = info.replace(bytes((tlv.context(0),)) + attrs[1:], indefinite)
     body = changed[2:] if changed[1] < 0x80 else changed[2 + (changed[1] & 0x7F) :]
     assert judged([tlv.sequence(body)]).status == "good"
+
+
+def test_a_digest_in_pieces_is_judged_by_its_der():
+    attrs = attributes()
+    digest = tlv.octet_string(hashlib.sha256(forge.CONTENT).digest())
+    pieces = b"\x24\x80" + tlv.octet_string(digest[2:9]) + b"\x04\x81\x19" + digest[9:] + b"\x00\x00"
+    grown = attributes(digest=attribute(signed.MESSAGE_DIGEST, pieces))
+    shown = tlv.tlv(tlv.context(0), attrs[2:])
+    info = signer_info(attrs)
+    assert shown in info
+    fields = tlv.parse(info, Work()).children
+    rest = [bytes(field.raw) for field in fields]
+    rest[3] = tlv.tlv(tlv.context(0), *(bytes(item.raw) for item in tlv.parse(grown, Work()).children))
+    # a SET OF in the order in which it was signed
+    assert judged([tlv.sequence(*_in_order_of(rest, attrs))]).status == "good"
+
+
+def _in_order_of(fields, attrs):
+    """SignerInfo fields whose attributes stand as in ``attrs``."""
+    order = [bytes(item.children[0].raw) for item in tlv.parse(attrs, Work()).children]
+    found = sorted(
+        tlv.parse(fields[3], Work()).children, key=lambda item: order.index(bytes(item.children[0].raw))
+    )
+    fields[3] = tlv.tlv(tlv.context(0), *(bytes(item.raw) for item in found))
+    return fields
+
+
+def test_a_signer_is_known_by_a_name_that_was_encoded_anew():
+    certificate = person("p256").certificate
+    anew = x509.Name.build(x509.Name.load(certificate.issuer).native, use_printable=True).dump()
+    assert anew != certificate.issuer
+    fields = [bytes(field.raw) for field in tlv.parse(signer_info(attributes()), Work()).children]
+    fields[1] = tlv.sequence(anew, tlv.integer(certificate.serial))
+    assert judged([tlv.sequence(*fields)]).status == "good"
 
 
 @pytest.mark.parametrize(
