@@ -8,7 +8,15 @@ from nta_milter.outbox.addresses import bounce_address, commit_id
 from nta_milter.outbox.queue import Copy
 from nta_milter.policy.route import Route
 from nta_milter.store.rows import DeliveryState, Form
-from nta_milter.worker.hand import LONGEST_PAUSE, Hand, copied_arguments, pause, wants_failure, wants_success
+from nta_milter.worker.hand import (
+    LONGEST_PAUSE,
+    Hand,
+    copied_arguments,
+    pause,
+    wants_failure,
+    wants_success,
+    with_route,
+)
 from tests.unit.outbox.conftest import AT, copies, message
 from tests.unit.outbox.test_compose import delivery
 from tests.unit.worker.conftest import lose, queued
@@ -43,7 +51,8 @@ def test_a_copy_goes_in_with_its_route_and_is_recorded(hand, release, postfix, s
     name = release(Route.DANE, "ORCPT=rfc822;jan@citizen.test", "NOTIFY=SUCCESS,FAILURE")
     server = postfix()
     assert hand.round() == 1
-    assert b"DATA\r\nX-Nta-Route: [nta.hospital.test]\r\nFrom: Doctor <doctor@care.test>\r\n" in server.heard
+    assert b"DATA\r\nFrom: Doctor <doctor@care.test>\r\n" in server.heard
+    assert b"\r\nX-Nta-Route: [nta.hospital.test]\r\n\r\n" in server.heard
     assert b"RCPT TO:<jan@citizen.test> NOTIFY=FAILURE ORCPT=rfc822;jan@citizen.test\r\n" in server.heard
     assert b"RET=HDRS" in server.heard
     assert b"Bcc" not in server.heard
@@ -52,6 +61,22 @@ def test_a_copy_goes_in_with_its_route_and_is_recorded(hand, release, postfix, s
     (report,) = store.handover.claim(AT, timedelta(1))
     assert (report.form, report.status) == (Form.REPORT, "2.0.0")
     assert hand.round() == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "with_it"),
+    [
+        (b"A: b\r\n\r\nbody\r\n\r\nmore", b"A: b\r\nR\r\n\r\nbody\r\n\r\nmore"),
+        (b"\r\nbody\r\n\r\nmore", b"R\r\n\r\nbody\r\n\r\nmore"),
+        (b"A: b\r\n\r\n", b"A: b\r\nR\r\n\r\n"),
+        (b"A: b\r\n", b"R\r\nA: b\r\n"),
+        (b"", b"R\r\n"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_invariant_14_the_route_is_the_last_field_of_the_header(content, with_it, size):
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
+    assert b"".join(with_route(pieces, b"R\r\n")) == with_it
 
 
 @pytest.mark.parametrize(
