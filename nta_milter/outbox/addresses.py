@@ -42,6 +42,11 @@ def bounced_id(address: str) -> str | None:
     return found[1].lower() if found else None
 
 
+def message_id(identifier: str, settings: Settings) -> str:
+    """The Message-ID of a mail of ours: the same whenever the same is handed in again (RFC 5322 3.6.4)."""
+    return f"<{identifier}@{own_domain(settings)}>"
+
+
 def reply_address(delivery_id: str, settings: Settings) -> str:
     """Reply-To of a notification: who answers there is asked to answer in the portal."""
     return f"beveiligd+{delivery_id}@{own_domain(settings)}"

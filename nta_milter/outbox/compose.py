@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from nta_milter.config.model import Settings
 from nta_milter.message.address import envelope_domain
 from nta_milter.message.model import Entity
-from nta_milter.outbox.addresses import own_domain, reply_address
+from nta_milter.outbox.addresses import message_id, own_domain, reply_address
 from nta_milter.outbox.mail import header_fields, multipart, plain, text_part
 from nta_milter.store.keys import Token
 from nta_milter.store.rows import Delivery, Form
@@ -54,6 +54,18 @@ def languages() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a mail of ours the same one when it is written anew: its id, and when it was first due."""
+
+    id: str
+    at: datetime
+
+    def message_id(self, settings: Settings) -> str:
+        """Its Message-ID."""
+        return message_id(self.id, settings)
+
+
+@dataclass(frozen=True, slots=True)
 class _Written:
     """A mail in words."""
 
@@ -81,24 +93,24 @@ class Composer:
         return f"{self._settings.portal.url}/hold/{token.text}"
 
     def notification(
-        self, delivery: Delivery, token: Token, at: datetime, form: Form = Form.NOTIFICATION
+        self, delivery: Delivery, token: Token, mail: Identity, form: Form = Form.NOTIFICATION
     ) -> Entity:
         """The mail that tells a recipient where the message is; with ``Form.REMINDER``, once more."""
         written = self._write(form.value, delivery, url=self.link_url(token), to_recipient=True)
         sender = self._settings.notification.sender or self._our_author(delivery)
         reply_to = reply_address(delivery.id, self._settings)
-        return self._mail(written, sender, delivery.recipient, at, reply_to)
+        return self._mail(written, sender, delivery.recipient, mail, reply_to)
 
-    def hold(self, delivery: Delivery, token: Token, at: datetime) -> Entity:
+    def hold(self, delivery: Delivery, token: Token, mail: Identity) -> Entity:
         """The mail that asks the sender for a second factor of a recipient."""
         written = self._write("hold", delivery, url=self.hold_url(token))
-        return self._mail(written, self._own_sender, delivery.author, at)
+        return self._mail(written, self._own_sender, delivery.author, mail)
 
-    def answer(self, delivery: Delivery, at: datetime) -> Entity:
+    def answer(self, delivery: Delivery, mail: Identity) -> Entity:
         """The mail to a recipient who answered a notification in clear."""
-        return self._mail(self._write("answer", delivery), self._own_sender, delivery.recipient, at)
+        return self._mail(self._write("answer", delivery), self._own_sender, delivery.recipient, mail)
 
-    def report(self, delivery: Delivery, status: str, detail: str, at: datetime) -> Entity:
+    def report(self, delivery: Delivery, status: str, detail: str, mail: Identity) -> Entity:
         """A report for the sender without a byte of the message (RFC 3464).
 
         RFC 6522 makes the part that would quote it optional. ``status`` (RFC 3463) says what it is: 2.x.x
@@ -109,18 +121,19 @@ class Composer:
         kind = {"2": "relayed", "4": "expired"}.get(status[0], "refused" if status == "5.7.1" else "failed")
         detail = detail or _texts(self._language(delivery))["peer"].format(status=status)
         written = self._write(kind, delivery, detail=detail)
-        local = at.astimezone(self._zone)
-        headers = header_fields(
-            self._own_sender, delivery.sender or delivery.author, written.subject, self._domain, local
-        )
+        local = mail.at.astimezone(self._zone)
+        recipient = delivery.sender or delivery.author
+        message_id = mail.message_id(self._settings)
+        headers = header_fields(self._own_sender, recipient, written.subject, message_id, local)
         parts = (text_part(written.text), _status_part(delivery, status, self._domain, local))
         return multipart(headers, "multipart/report; report-type=delivery-status", parts)
 
     def _mail(
-        self, written: _Written, sender: str, recipient: str, at: datetime, reply_to: str = ""
+        self, written: _Written, sender: str, recipient: str, mail: Identity, reply_to: str = ""
     ) -> Entity:
-        local = at.astimezone(self._zone)
-        headers = header_fields(sender, recipient, written.subject, self._domain, local, reply_to)
+        local = mail.at.astimezone(self._zone)
+        message_id = mail.message_id(self._settings)
+        headers = header_fields(sender, recipient, written.subject, message_id, local, reply_to)
         parts = (text_part(written.text), text_part(written.html, "html"))
         return multipart(headers, "multipart/alternative", parts)
 

@@ -44,7 +44,7 @@ def multipart(headers: Headers, content_type: str, parts: Sequence[bytes]) -> En
 
 
 def header_fields(
-    sender: str, recipient: str, subject: str, domain: str, at: datetime, reply_to: str = ""
+    sender: str, recipient: str, subject: str, message_id: str, at: datetime, reply_to: str = ""
 ) -> Headers:
     """What each of our mails begins with: addresses without names, a Message-ID and Date of our own."""
     subject = plain(subject)
@@ -55,6 +55,6 @@ def header_fields(
     return (
         headers.add("Subject", encoded)
         .add("Date", format_datetime(at))
-        .add("Message-ID", f"<{new_id()}@{domain}>")
+        .add("Message-ID", message_id)
         .add("Auto-Submitted", "auto-generated")  # RFC 3834: nobody's automatic answer is wanted
     )

@@ -18,7 +18,8 @@ from nta_milter.message.buffer import Buffer
 from nta_milter.message.headers import Headers
 from nta_milter.message.model import Entity, Message, Recipient
 from nta_milter.outbox.addresses import bounce_address, commit_address
-from nta_milter.outbox.compose import Composer
+from nta_milter.outbox.addresses import message_id as message_id_of
+from nta_milter.outbox.compose import Composer, Identity
 from nta_milter.policy.route import Route
 from nta_milter.store.keys import Token, new_id, new_message_key
 from nta_milter.store.rows import (
@@ -117,7 +118,7 @@ class Outbox:
         link = NewLink(token.lookup, delivery_id, "open", sealed)
         attempt = Attempt(new_id(), new.id, queue_id, at)
         self._store.outgoing.prepare(new, attempt, link)
-        notification = self._composer.notification(_delivery(new), token, at)
+        notification = self._composer.notification(_delivery(new), token, Identity(delivery_id, at))
         sender = bounce_address(delivery_id, self._settings)
         return Deposit(delivery_id, notification, sender, "RET=HDRS", commit_address(attempt.id))
 
@@ -169,7 +170,8 @@ class Outbox:
         for copy in copies:
             identity = id(copy.content)
             if identity not in blobs:
-                blobs[identity] = self._store.put(message_id, new_id(), key, _pieces(copy.content))
+                pieces = _pieces(copy.content, message_id_of(message_id, self._settings))
+                blobs[identity] = self._store.put(message_id, new_id(), key, pieces)
             deliveries.append(
                 NewDelivery(
                     id=new_id(),
@@ -223,8 +225,11 @@ def digest_of(message: Message, copies: Iterable[Copy], queue_id: str) -> str:
     return digest.hexdigest()
 
 
-def _pieces(content: Entity) -> tuple[Buffer, ...]:
+def _pieces(content: Entity, message_id: str) -> tuple[Buffer, ...]:
+    """What is stored of a copy. Where there is no Message-ID it gets ours: Postfix adds new ones."""
     headers: Headers = content.headers.without(HIDDEN_FIELDS)
+    if headers.first("Message-ID") is None:
+        headers = headers.add("Message-ID", message_id)
     return bytes(headers) + b"\r\n", content.body
 
 

@@ -17,7 +17,7 @@ from nta_milter.errors import NtaMilterError, RecipientRefused, SubmissionInDoub
 from nta_milter.message.model import Entity
 from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbox.addresses import bounce_address
-from nta_milter.outbox.compose import Composer
+from nta_milter.outbox.compose import Composer, Identity
 from nta_milter.postfix.route import ROUTE_HEADER
 from nta_milter.store.keys import PrivateKeys, Token
 from nta_milter.store.rows import Delivery, Form, NewLink, Submission
@@ -94,6 +94,8 @@ class Hand:
                 self._one(submission)
             except NtaMilterError as error:
                 self._tell(logging.ERROR, "hand-failed", submission, error=error)
+            except Exception:  # noqa: BLE001 - one that Postfix has and we cannot record must keep no other
+                tell_crash(log, "internal-error", submission.delivery.queue_id, submission=submission.id)
         return len(claimed)
 
     def _one(self, submission: Submission) -> None:
@@ -150,6 +152,7 @@ class Hand:
         delivery = submission.delivery
         at = self._clock()
         sender = bounce_address(submission.id, self._settings)
+        mail = Identity(submission.id, submission.created_at)
         own = self._settings.worker.mail
         match submission.form:
             case Form.COPY:
@@ -159,18 +162,18 @@ class Hand:
                 return Mail(hand, sender, _headers_only(delivery), delivery.recipient, arguments, content)
             case Form.NOTIFICATION | Form.REMINDER:
                 token = self._link(submission, at)
-                entity = self._composer.notification(delivery, token, at, submission.form)
+                entity = self._composer.notification(delivery, token, mail, submission.form)
                 return Mail(own, sender, ("RET=HDRS",), delivery.recipient, (), _pieces(entity))
             case Form.HOLD:
                 token = Token.new()
                 self._store.outgoing.add_link(NewLink(token.lookup, delivery.id, "hold"), at)
-                entity = self._composer.hold(delivery, token, at)
+                entity = self._composer.hold(delivery, token, mail)
                 return Mail(own, sender, ("RET=HDRS",), delivery.author, (), _pieces(entity))
             case Form.ANSWER:
-                entity = self._composer.answer(delivery, at)
+                entity = self._composer.answer(delivery, mail)
                 return Mail(own, "", (), delivery.recipient, ("NOTIFY=NEVER",), _pieces(entity))
             case Form.REPORT:
-                entity = self._composer.report(delivery, submission.status, submission.detail, at)
+                entity = self._composer.report(delivery, submission.status, submission.detail, mail)
                 # a report has no sender, so that nothing answers it (RFC 3464 section 2)
                 recipient = delivery.sender or delivery.author
                 return Mail(own, "", (), recipient, ("NOTIFY=NEVER",), _pieces(entity))

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from nta_milter.config.model import NotificationSettings
 from nta_milter.outbox import compose
-from nta_milter.outbox.compose import Composer, languages
+from nta_milter.outbox.compose import Composer, Identity, languages
 from nta_milter.store.keys import Token
 from nta_milter.store.rows import Delivery, DeliveryState, Form
 from tests.unit.outbox.conftest import AT
 
+MAIL = Identity("e" * 32, AT)
 ALLOWED = {
     "From",
     "To",
@@ -98,12 +99,13 @@ def test_a_notification_has_the_link_and_the_last_day_and_no_more_fields_than_al
     composer, language, form
 ):
     token = Token.new()
-    made = composer.notification(delivery(language=language), token, AT, form)
+    made = composer.notification(delivery(language=language), token, MAIL, form)
     mail = read(made)
     assert {name for name, _ in mail.items()} <= ALLOWED
     assert (mail["From"], mail["To"]) == ("doctor@care.test", "jan@citizen.test")
     assert mail["Reply-To"] == f"beveiligd+{'a' * 32}@care.test"
     assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Message-ID"] == f"<{'e' * 32}@care.test>"
     assert mail.get_content_type() == "multipart/alternative"
     plain, html = texts(made)
     url = f"https://veilig.care.test/m/{token.text}"
@@ -117,7 +119,7 @@ def test_a_notification_has_the_link_and_the_last_day_and_no_more_fields_than_al
 
 
 def test_the_texts_and_the_page_say_the_same(composer):
-    plain, html = texts(composer.notification(delivery(), Token.new(), AT))
+    plain, html = texts(composer.notification(delivery(), Token.new(), MAIL))
     words = set(re.findall(r"\w{4,}", re.sub(r"<style.*?</style>|<[^>]+>", " ", html)))
     assert words - set(re.findall(r"\w{4,}", plain)) == set()
 
@@ -129,7 +131,9 @@ def test_the_organisation_sender_and_way_to_check_are_those_of_the_settings(sett
         domain="mail.care.test",
         genuine="https://care.test/veilig",
     )
-    made = Composer(dataclasses.replace(settings, notification=own)).notification(delivery(), Token.new(), AT)
+    made = Composer(dataclasses.replace(settings, notification=own)).notification(
+        delivery(), Token.new(), MAIL
+    )
     mail = read(made)
     assert mail["From"] == "veilig@care.test"
     assert mail["Subject"] == "Beveiligd bericht van Zorggroep <Café>"
@@ -141,13 +145,13 @@ def test_the_organisation_sender_and_way_to_check_are_those_of_the_settings(sett
 
 
 def test_a_notification_is_never_sent_in_the_name_of_somebody_outside(composer):
-    made = composer.notification(delivery(author="jan@citizen.test"), Token.new(), AT)
+    made = composer.notification(delivery(author="jan@citizen.test"), Token.new(), MAIL)
     assert read(made)["From"] == "postmaster@care.test"
 
 
 def test_the_request_to_the_sender_names_the_recipient_and_the_page(composer):
     token = Token.new()
-    made = composer.hold(delivery(), token, AT)
+    made = composer.hold(delivery(), token, MAIL)
     assert (read(made)["From"], read(made)["To"]) == ("postmaster@care.test", "doctor@care.test")
     for text in texts(made):
         assert "jan@citizen.test" in text
@@ -155,7 +159,7 @@ def test_the_request_to_the_sender_names_the_recipient_and_the_page(composer):
 
 
 def test_who_answers_in_clear_is_asked_to_answer_on_the_page(composer):
-    made = composer.answer(delivery(), AT)
+    made = composer.answer(delivery(), MAIL)
     assert read(made)["To"] == "jan@citizen.test"
     assert "https://" not in texts(made)[0]
 
@@ -171,7 +175,7 @@ def test_who_answers_in_clear_is_asked_to_answer_on_the_page(composer):
     ],
 )
 def test_invariant_13_a_report_has_a_status_and_no_third_part(composer, status, action, subject):
-    mail = read(composer.report(delivery(), status, "", AT))
+    mail = read(composer.report(delivery(), status, "", MAIL))
     assert mail["Subject"].startswith(subject)
     assert mail.get_content_type() == "multipart/report"
     assert mail.get_param("report-type") == "delivery-status"
@@ -193,7 +197,7 @@ def test_a_report_gives_the_clients_own_recipient_back_and_takes_other_letters(c
         delivery(recipient="jän@citizen.test", arguments=("ORCPT=utf-8;j+C3+A4n@citizen.test",)),
         "5.1.1",
         "",
-        AT,
+        MAIL,
     )
     text = bytes(made).decode()
     assert "Content-Type: message/global-delivery-status" in text
@@ -202,8 +206,8 @@ def test_a_report_gives_the_clients_own_recipient_back_and_takes_other_letters(c
 
 
 def test_a_report_says_whether_an_expired_message_was_opened(composer):
-    closed = texts(composer.report(delivery(language="en"), "4.4.7", "", AT))[0]
-    opened = texts(composer.report(delivery(language="en", opened_at=AT), "4.4.7", "", AT))[0]
+    closed = texts(composer.report(delivery(language="en"), "4.4.7", "", MAIL))[0]
+    opened = texts(composer.report(delivery(language="en", opened_at=AT), "4.4.7", "", MAIL))[0]
     assert "It was not opened." in closed
     assert "It was opened." in opened
 
@@ -216,9 +220,9 @@ HOSTILE = st.text() | st.text(alphabet='\r\n\0 <>"{}@:;,\\=?\u2028').map(lambda 
 def test_no_address_or_reason_adds_a_field_or_a_line(composer, author, recipient, detail):
     made = delivery(author=author, recipient=recipient, sender=author, arguments=(f"ORCPT={detail}",))
     for entity, parts in (
-        (composer.notification(made, Token.new(), AT), 2),
-        (composer.hold(made, Token.new(), AT), 2),
-        (composer.report(made, "5.7.1", detail, AT), 2),
+        (composer.notification(made, Token.new(), MAIL), 2),
+        (composer.hold(made, Token.new(), MAIL), 2),
+        (composer.report(made, "5.7.1", detail, MAIL), 2),
     ):
         assert {field.name.decode() for field in entity.headers} <= ALLOWED
         assert len(entity.headers) <= len(ALLOWED)

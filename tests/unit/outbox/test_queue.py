@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from nta_milter.config.model import PortalSettings
 from nta_milter.errors import StoreUnavailable
+from nta_milter.message.headers import split
 from nta_milter.message.model import Entity, Recipient
 from nta_milter.outbox.addresses import commit_id
 from nta_milter.outbox.queue import Copy, Outbox
@@ -46,6 +47,23 @@ def test_what_is_prepared_goes_after_its_commit_and_is_the_same_to_the_byte(outb
     key = worker.open_worker(submission.worker_wrap, submission.delivery.message_id)
     with store.open(submission.delivery.message_id, submission.delivery.blob_id, key) as content:
         assert content.read() == MAIL.replace(b"Bcc: piet@citizen.test\r\n", b"")
+
+
+def test_a_copy_without_a_message_id_gets_one_that_stays(outbox, store, worker):
+    without = MAIL.replace(b"Message-ID: <1@care.test>\r\n", b"")
+    whole = message(without, "jan@citizen.test", "nurse@hospital.test")
+    some = copies(whole, Route.DANE, Route.SMIME)
+    some[1] = dataclasses.replace(some[1], content=Entity(whole.headers, b"ciphertext"))
+    store.outgoing.commit(commit_id(outbox.prepare(whole, some, "4X1", AT)), AT)
+    found = claimed(store)
+    assert len(found) == 2
+    for submission in found:
+        message_id = submission.delivery.message_id
+        key = worker.open_worker(submission.worker_wrap, message_id)
+        with store.open(message_id, submission.delivery.blob_id, key) as content:
+            headers, _ = split(content.read())
+        (field,) = headers.all("Message-ID")
+        assert field.value.strip() == b"<%b@care.test>" % message_id.encode()
 
 
 def test_recipients_with_one_content_share_one_blob(outbox, store):

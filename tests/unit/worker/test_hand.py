@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from datetime import timedelta
 
 import pytest
@@ -164,6 +165,29 @@ def test_a_mail_that_postfix_has_though_nobody_heard_so_is_not_handed_in_again(
     assert server.mails == 0
     assert state(store, name) is DeliveryState.SENT
     assert events() == ["submitted"]
+
+
+@pytest.mark.parametrize(
+    ("route", "listener"), [(Route.DANE, "hand"), (Route.PORTAL, "mail"), (Route.REJECT, "mail")]
+)
+def test_what_is_handed_in_twice_has_one_message_id(hand, release, postfix, clock, route, listener):
+    """Postfix took it and delivered it in the very moment that nobody heard its reply."""
+    release(route)
+    server = postfix(listener, leave_at=".")
+    assert hand.round() == 1
+    clock.advance(hours=2)
+    assert hand.round() == 1
+    first, second = re.findall(rb"(?m)^Message-ID: (<\S+>)\r$", server.heard)
+    assert first == second
+
+
+def test_a_fault_of_ours_with_one_keeps_no_other(hand, release, postfix, store, monkeypatch):
+    names = [release(Route.DANE), release(Route.DANE, hop="mx")]
+    server = postfix()
+    monkeypatch.setattr(Hand, "_record", lambda *_: 1 // 0)
+    assert hand.round() == 2
+    assert server.mails == 2
+    assert {state(store, name) for name in names} == {DeliveryState.SENT}
 
 
 def test_while_the_queue_cannot_be_looked_at_nothing_is_handed_in_twice(hand, release, postfix, queue, clock):
