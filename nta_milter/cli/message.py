@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
@@ -100,11 +101,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     settings = loaded(arguments).settings
-    found = Trace((), ())
     if settings.store.url:
         with opened(settings) as store:
-            found = trace(store.database, arguments.id)
-    timeline = follow(settings, arguments.id, found)
+            timeline = follow(settings, arguments.id, partial(trace, store.database))
+    else:
+        timeline = follow(settings, arguments.id, lambda _: Trace((), ()))
     if not timeline.known:
         raise PermanentError(UNKNOWN, where=ascii(arguments.id))
     if arguments.json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,28 +19,21 @@ LINKS = ("message_id", "message", "delivery", "submission", "queue_id", "postfix
 """The details of a record that lead from one id to another."""
 
 
+_KNOWN = ("message", "delivery", "message_id")
+"""Details that stand elsewhere in the text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event: when, what, to whom it happened, by which route and why, and its details."""
+    """One event: when, what, from whom, to whom it happened, by which route and why, and its details."""
 
     at: datetime
     event: str
+    sender: str
     recipients: tuple[str, ...]
     route: str
     reasons: tuple[str, ...]
     details: dict[str, str]
-
-    @property
-    def text(self) -> str:
-        """What there is to say besides the moment and the event."""
-        about = {name: value for name, value in self.details.items() if name not in ("message", "delivery")}
-        pieces = (
-            ", ".join(self.recipients),
-            self.route,
-            "; ".join(self.reasons),
-            " ".join(f"{name}={value}" for name, value in about.items()),
-        )
-        return " | ".join(piece for piece in pieces if piece)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +51,24 @@ class Timeline:
         return bool(self.entries or self.trace.deliveries)
 
 
-def follow(settings: Settings, name: str, trace: Trace) -> Timeline:
+def follow(settings: Settings, name: str, trace_by: Callable[[str], Trace]) -> Timeline:
     """Everything about the message that has this id; one delivery alone where the id is that of a delivery.
+
+    ``trace_by`` gives what the store has by an id; a Message-ID it does not know, but the queue id that the
+    record of events leads to.
 
     Raises:
         TemporaryError: the record of events cannot be read.
     """
+    trace = trace_by(name)
+    if not trace.deliveries:
+        found = _records(settings, {name, f"<{name}>"})
+        named = dict.fromkeys(record["queue_id"] for record in found if record["queue_id"] != NO_MESSAGE)
+        traces = [trace_by(queue_id) for queue_id in named]
+        trace = Trace(
+            tuple(delivery for each in traces for delivery in each.deliveries),
+            tuple(handed for each in traces for handed in each.handed),
+        )
     only = {name} & {delivery.id for delivery in trace.deliveries}
     deliveries = tuple(each for each in trace.deliveries if not only or each.id in only)
     handed = tuple(each for each in trace.handed if not only or each.delivery_id in only)
@@ -111,6 +116,7 @@ def _entries(records: list[RecordFields]) -> Iterator[Entry]:
         yield Entry(
             at=datetime.fromisoformat(record["at"]),
             event=record["event"],
+            sender=record["sender"],
             recipients=tuple(record["recipients"]),
             route=record["route"],
             reasons=tuple(record["reasons"]),
@@ -143,6 +149,7 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
             {
                 "at": entry.at.isoformat(timespec="milliseconds"),
                 "event": entry.event,
+                "sender": entry.sender,
                 "recipients": list(entry.recipients),
                 "route": entry.route,
                 "reasons": list(entry.reasons),
@@ -158,8 +165,18 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
 
 def as_text(timeline: Timeline) -> Iterator[str]:
     """For a person."""
+    said: set[tuple[object, ...]] = set()
     for entry in timeline.entries:
-        yield f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.event:14}  {entry.text}"
+        message_id = entry.details.get("message_id", "none")
+        heading = (entry.at, entry.sender, message_id)
+        if "delivery" not in entry.details and heading not in said:  # the milter's: it came in then
+            said.add(heading)
+            yield _line(entry, "received", f"from {entry.sender or '<>'}", f"Message-ID {message_id}")
+        why = (entry.recipients, entry.route, entry.reasons)
+        reasons = "" if why in said else "; ".join(entry.reasons)
+        said.add(why)
+        details = (f"{name}={value}" for name, value in entry.details.items() if name not in _KNOWN)
+        yield _line(entry, entry.event, ", ".join(entry.recipients), entry.route, reasons, " ".join(details))
     for delivery in timeline.trace.deliveries:
         yield ""
         for name, value in delivery_as_json(delivery).items():
@@ -172,6 +189,11 @@ def as_text(timeline: Timeline) -> Iterator[str]:
         yield ""
         for queue_id, where in timeline.postfix.items():
             yield f"Postfix, {queue_id}: {where}"
+        yield "What Postfix did with each stands in its own log, under its queue id."
+
+
+def _line(entry: Entry, event: str, *pieces: str) -> str:
+    return f"{entry.at:%Y-%m-%d %H:%M:%S}  {event:14} {' | '.join(piece for piece in pieces if piece)}"
 
 
 def _handed_text(handed: Handed) -> str:
