@@ -8,6 +8,7 @@ from datetime import datetime
 from nta_milter.errors import KeyStoreError
 from nta_milter.message.address import addresses
 from nta_milter.message.headers import Headers
+from nta_milter.monitor.log import tell
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.smime.distribution import note
 from nta_milter.smime.harvest import Offer, Outcome
@@ -51,4 +52,4 @@ def note_lists(opened: Opened, snapshot: Snapshot) -> None:
             try:
                 note((layer.signer, *others[:INTERMEDIATE_LIMIT]), smime.crls)
             except KeyStoreError as error:
-                log.error("event=crl-not-noted error=%s", error)
+                tell(log, logging.ERROR, "crl-not-noted", error=error)

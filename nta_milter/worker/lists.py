@@ -16,6 +16,7 @@ from typing import Literal
 
 from nta_milter.config.model import Settings
 from nta_milter.errors import CertificateError, FetchFailed, KeyStoreError
+from nta_milter.monitor.log import tell
 from nta_milter.smime.certificate import Certificate
 from nta_milter.smime.directory import CertificateDirectory
 from nta_milter.smime.distribution import Held, Place, check, inspect, noted, places
@@ -134,11 +135,11 @@ class Lists:
             held = check(found.data, place, trust, at, old)
         except (FetchFailed, CertificateError) as error:
             told = logging.ERROR if old is None or not old.current(at) else logging.WARNING
-            log.log(told, 'event=crl-refused url="%s" reason="%s"', place.url, _one_line(error.message))
+            tell(log, told, "crl-refused", url=place.url, reason=_one_line(error.message))
             return Attempt(at.timestamp(), error.message), False
         write_atomically(file, found.data)
         until = "" if held.next_update is None else held.next_update.isoformat()
-        log.info('event=crl-fetched url="%s" entries=%d until=%s', place.url, held.entries, until)
+        tell(log, logging.INFO, "crl-fetched", url=place.url, entries=held.entries, until=until)
         return Attempt(at.timestamp(), modified=found.modified), True
 
     def _certificates(
@@ -150,12 +151,12 @@ class Lists:
             directory = CertificateDirectory.load(self._smime.certificates)
             yield from ((entry.certificate,) for entries in directory.entries.values() for entry in entries)
         except KeyStoreError as error:
-            log.warning("event=certificates-unreadable error=%s", error)
+            tell(log, logging.WARNING, "certificates-unreadable", error=error)
         try:
             store = HarvestStore(self._smime.harvested)
             yield from ((entry.certificate,) for _, entry in store.entries())
         except KeyStoreError as error:
-            log.warning("event=certificates-unreadable error=%s", error)
+            tell(log, logging.WARNING, "certificates-unreadable", error=error)
         for file, chain in noted(folder):
             if at is not None and chain[0].not_after < at:
                 file.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def test_what_fails_is_tried_again_later_and_told(site, pki, root, clock, smime,
     [row] = lists.rows()
     assert (row.state, row.held) == ("missing", None)
     assert "status 404" in row.attempt.error
-    assert f'event=crl-refused url="{site.url}/root.crl"' in caplog.text
+    assert f"event=crl-refused url={site.url}/root.crl" in caplog.text
     publish(site, "/root.crl", pki.crl("first", root))
     assert lists.round() == 0
     clock.now += RETRY
