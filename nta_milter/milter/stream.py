@@ -12,7 +12,7 @@ from nta_milter.message.model import Buffer
 from nta_milter.milter.actions import chunks
 from nta_milter.policy.outcome import Outcome
 
-BATCH = 1 << 20
+BATCH = 1 << 18
 """Bytes that are handed over together: each time costs a switch between threads."""
 
 AHEAD = 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import sys
 from collections.abc import Mapping
 
 from nta_milter.config.model import LogSettings
@@ -13,6 +12,8 @@ from nta_milter.config.model import LogSettings
 NO_MESSAGE = "-"
 """Stands in place of the queue id where an event is about no message."""
 
+
+STANDARD_ERROR = 2
 
 _PLAIN = "%(levelname)s %(message)s"
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
@@ -59,6 +60,23 @@ class _Journal(logging.Formatter):
         return "\n".join(f"<{priority}>{each}" for each in super().format(record).split("\n"))
 
 
+class _StandardError(logging.Handler):
+    """Each line in one write, which needs no lock and no buffer: threads do not wait for each other."""
+
+    def createLock(self) -> None:  # noqa: N802 - the name of the library
+        """None is needed."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or give it up: a log that cannot be written stops no mail."""
+        try:
+            left = memoryview(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            while left:
+                left = left[os.write(STANDARD_ERROR, left) :]
+        except OSError:
+            return
+
+
 def start(settings: LogSettings, service: str) -> None:
     """Send log lines where the settings say; ``service`` names who speaks, where others speak too."""
     handler: logging.Handler
@@ -66,7 +84,10 @@ def start(settings: LogSettings, service: str) -> None:
         handler = logging.handlers.SysLogHandler("/dev/log", logging.handlers.SysLogHandler.LOG_MAIL)
         handler.setFormatter(logging.Formatter(f"{service}[%(process)d]: %(message)s"))
     else:
-        handler = logging.StreamHandler(sys.stderr)
+        # our forms show none of this, and to find the caller costs more than the line
+        logging._srcfile = None
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+        handler = _StandardError()
         to_journal = "JOURNAL_STREAM" in os.environ
         handler.setFormatter(_Journal() if to_journal else logging.Formatter(_PLAIN))
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)

@@ -27,7 +27,7 @@ OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Repl
 INNER_FIELDS = (*OUTER_FIELDS, "Subject", "Reply-To", "Sender", "Importance", "Keywords", "Comments")
 """What travels inside; any other field, trace and signatures of before us included, ends here."""
 
-AT_ONCE = 2_000_000
+AT_ONCE = 200_000
 """Longest body, in bytes, that is made before the first of it is sent."""
 
 
