@@ -15,10 +15,12 @@ from typing import Any
 
 from asn1crypto import keys, x509
 
-from nta_milter.errors import CertificateError, KeyStoreError
+from nta_milter.errors import CertificateError, KeyStoreError, LimitExceeded, MalformedCms
+from nta_milter.smime import tlv
 from nta_milter.smime.certificate import Certificate
 from nta_milter.smime.compatibility import PARSE_ERRORS
 from nta_milter.smime.keyfile import read_key_file
+from nta_milter.smime.limits import Work
 from nta_milter.smime.pkcs12 import SIZE_LIMIT, WrongPassword
 
 SUFFIXES = (".p12", ".pfx", ".pem")
@@ -182,8 +184,9 @@ def _identifier(certificate: Certificate) -> bytes:
 def same_name(ours: bytes, theirs: bytes) -> bool:
     """Whether two Names (DER, the second perhaps BER) are equal as RFC 5280 section 7.1 has it."""
     try:
-        return bool(x509.Name.load(ours) == x509.Name.load(theirs, strict=True))
-    except PARSE_ERRORS:
+        der = tlv.parse(theirs, Work(), "name").der()
+        return ours == der or bool(x509.Name.load(ours) == x509.Name.load(der, strict=True))
+    except (MalformedCms, LimitExceeded, *PARSE_ERRORS):
         return False
 
 

@@ -210,6 +210,20 @@ def test_pem_keys_plain_and_encrypted(pki, root, tmp_path, kind, form):
             KeyRing.load(file, passwords=[b"another"])
 
 
+def test_a_key_is_found_by_an_issuer_in_any_encoding():
+    key = person("p256")
+    issuer = key.certificate.issuer
+    keys_of_ours = ring("p256")
+    assert keys_of_ours.find(issuer, key.certificate.serial) is not None
+    indefinite = b"\x30\x80" + issuer[2:] + b"\x00\x00"
+    long = b"\x30\x84\x00\x00\x00" + issuer[1:]
+    for other in (indefinite, long):
+        assert keys_of_ours.find(other, key.certificate.serial) is not None
+        assert keys_of_ours.find(other, key.certificate.serial + 1) is None
+    for other in (b"", b"\x30", b"\x30\x00", b"\x30\x80" * 50, issuer + b"\x00", issuer[:-1]):
+        assert keys_of_ours.find(other, key.certificate.serial) is None
+
+
 def test_an_armored_pkcs12_is_read_too(pki, alice, tmp_path):
     file = tmp_path / "alice.p12"
     file.write_bytes(pem.armor("PKCS12", pki.pkcs12("armored", alice, PASSWORD).read_bytes()))
