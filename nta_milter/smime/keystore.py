@@ -29,6 +29,7 @@ KEY_LIMIT = 10_000
 _DOMAIN_ROLES = ("domain-confidentiality-authority", "domain-signing-authority")
 """Local parts by which a gateway's certificate names its role (RFC 3183 sections 2.2 and 3.2)."""
 
+_NAME_ERRORS: tuple[type[Exception], ...] = (*PARSE_ERRORS, MalformedCms, LimitExceeded)
 _ADDRESS = re.compile(r"[^@\s]*@[^@\s]+")
 
 
@@ -186,7 +187,7 @@ def same_name(ours: bytes, theirs: bytes) -> bool:
     try:
         der = tlv.parse(theirs, Work(), "name").der()
         return ours == der or bool(x509.Name.load(ours) == x509.Name.load(der, strict=True))
-    except (MalformedCms, LimitExceeded, *PARSE_ERRORS):
+    except _NAME_ERRORS:
         return False
 
 
