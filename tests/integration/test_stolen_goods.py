@@ -24,7 +24,7 @@ from nta_milter.store.blobs import BytesBlob
 from nta_milter.store.keys import PrivateKeys, Token, blob_context
 from tests.laboratory import Laboratory
 from tests.laboratory.messages import Mail, sensitive
-from tests.laboratory.scenarios.apart import EVERYBODY, come_to_rest, letter
+from tests.laboratory.scenarios.apart import EVERYBODY, come_to_rest, letter, longer
 from tests.laboratory.scenarios.download import CODE, notified, opened_by_code
 from tests.laboratory.scenarios.failures import shredded
 from tests.laboratory.scenarios.proof import DOCTOR, JAN, accepted, submit
@@ -160,11 +160,6 @@ def house(portal: Laboratory) -> House:
     accepted(submit(portal, second, *EVERYBODY))
     portal.wait_for(portal.stored.at_rest, "rest", pause=0.1)
     return House(portal, (first, second), link)
-
-
-def longer(mail: Mail) -> Mail:
-    """The mail with an epilogue, so that it is too long for a row."""
-    return Mail(mail.raw + b"naschrift\r\n" * 10_000, mail.canaries)
 
 
 GOODS = ("database", "blobs", PORTAL_KEY)

@@ -49,6 +49,11 @@ def letter() -> Mail:
     )
 
 
+def longer(mail: Mail) -> Mail:
+    """The mail with an epilogue, so that what is stored of it is too long for a row."""
+    return Mail(mail.raw + b"naschrift\r\n" * 10_000, mail.canaries)
+
+
 def mixed(laboratory: Laboratory) -> str:
     """Scenario 6."""
     laboratory.agree(JAN, CODE)
@@ -127,11 +132,12 @@ def _sending(laboratory: Laboratory, mail: Mail) -> Iterator[Future[Reply]]:
 
 @dataclass(frozen=True)
 class KillPoint:
-    """A moment at which something is killed; ``shown`` by quickstart too."""
+    """A moment at which something is killed; ``shown`` by quickstart too. ``long``: with a long mail."""
 
     name: str
     kill: Callable[[Laboratory, Mail], None]
     shown: bool = False
+    long: bool = False
 
 
 def killed(laboratory: Laboratory, point: KillPoint) -> None:
@@ -139,7 +145,7 @@ def killed(laboratory: Laboratory, point: KillPoint) -> None:
     for attempt in range(ATTEMPTS):
         laboratory.reset()
         laboratory.agree(JAN, CODE)
-        mail = letter()
+        mail = longer(letter()) if point.long else letter()
         try:
             point.kill(laboratory, mail)
         except (Missed, LaboratoryError):  # the moment did not come, and nothing is said of what follows
@@ -271,7 +277,7 @@ def _caught(laboratory: Laboratory) -> bool:
 
 
 KILL_POINTS = (
-    KillPoint("the milter while it stores", _milter_stores, shown=True),
+    KillPoint("the milter while it stores", _milter_stores, shown=True, long=True),
     KillPoint("the milter when it has stored", _milter_has_stored),
     KillPoint("the milter when it has answered and Postfix has not", _milter_has_answered),
     KillPoint("the worker before the message comes", _worker_before_the_dot),
