@@ -129,6 +129,6 @@ def _too_long(opened: Opened) -> str:
     entity = opened.entity.headers if opened.entity is not None else ()
     for field in (*opened.headers, *entity):
         # what is not ASCII may be encoded, which makes it up to four times as long
-        if len(field.raw) * (1 if field.raw.isascii() else 4) > VALUE_LIMIT:
+        if len(field.name) + len(field.raw) * (1 if field.raw.isascii() else 4) > VALUE_LIMIT:
             return f"takes no header field of more than {VALUE_LIMIT} octets"
     return ""

@@ -30,6 +30,7 @@ _NOT_PROTECTED = (
 """How the names of fields begin that say nothing of what the author meant."""
 _VALUE_LIMIT = 65_536
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
+_PARAMETERS = re.compile(rb';\s*(?:hp|protected-headers)\s*=\s*(?:"[^"\\]*"|[^\s;"]*)', re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _WRAPPERS = ("message/rfc822", "message/global")
 
@@ -98,8 +99,15 @@ def content(outer: Headers, inner: Entity) -> Entity:
         inner = Entity(headers, memoryview(inner.body)[start:])
     elif "hp" not in kind.parameters and "protected-headers" not in kind.parameters:
         return inner
-    kept = tuple(field for field in inner.headers if field.name[:8].lower() == b"content-")
-    return Entity(Headers(kept), inner.body)
+    kept = (_unprotected(field) for field in inner.headers if field.name[:8].lower() == b"content-")
+    return Entity(Headers(tuple(kept)), inner.body)
+
+
+def _unprotected(field: HeaderField) -> HeaderField:
+    """A field of the body without the parameters that say that header fields are protected."""
+    if field.name.lower() != b"content-type":
+        return field
+    return HeaderField(field.name, _PARAMETERS.sub(b"", field.raw))
 
 
 def _protected(outer: Headers, inner: Entity) -> Headers:

@@ -40,7 +40,7 @@ def test_the_subject_is_hidden_outside_and_comes_back():
     names = [field.name for field in found.headers]
     assert names.index(b"Subject") == [field.name for field in message.headers].index(b"Subject")
     kind = found.entity.headers.first("Content-Type")
-    assert b"multipart/mixed" in kind
+    assert kind == MAIL.headers.first("Content-Type")
     assert {field.name[:8].lower() for field in found.entity.headers} == {b"content-"}
 
 
@@ -74,6 +74,23 @@ OUTER = parse(
     b"Received: from here\r\nReturn-Path: <a@care.test>\r\nFrom: A <a@care.test>\r\nTo: b@citizen.test\r\n"
     b"Subject: [...]\r\nX-Spam: no\r\n\r\n"
 ).headers
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b'text/plain; hp="cipher"; charset=utf-8',
+        b"text/plain; charset=utf-8; HP=cipher",
+        b'text/plain;\r\n hp = "cipher" ; charset=utf-8',
+        b'text/plain; protected-headers="v1"; charset=utf-8; hp=cipher',
+    ],
+)
+def test_no_parameter_says_any_more_that_fields_are_protected(kind):
+    inner = parse(b"Subject: echt\r\nContent-Type: " + kind + b"\r\nContent-Language: nl\r\n\r\nhoi")
+    found = content(OUTER, inner)
+    assert found.headers.first("Content-Type").replace(b" ;", b";") == b"text/plain; charset=utf-8"
+    assert found.headers.first("Content-Language") == b"nl"
+    assert len(found.headers) == 2
 
 
 @pytest.mark.parametrize(
