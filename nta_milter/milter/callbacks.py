@@ -19,7 +19,7 @@ from nta_milter.milter.actions import apply, reply_text
 from nta_milter.milter.service import Job, Service
 from nta_milter.milter.session import Session, Submission
 from nta_milter.milter.stream import Stream
-from nta_milter.policy.client import OUTGOING, Client
+from nta_milter.policy.client import Client
 from nta_milter.policy.outcome import Outcome, Reply
 
 PROGRESS_INTERVAL = 20
@@ -49,7 +49,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         """Remember who connects and on which listener; where we would not see the content, take no mail."""
         self.session.address = hostaddr[0] if isinstance(hostaddr, tuple) else ""
         self.session.side = self.getsymval("{nta_side}") or ""
-        if self.session.side in OUTGOING and self.service.unasked:
+        if self.session.outgoing and self.service.unasked:
             return int(Milter.TEMPFAIL)
         return int(Milter.CONTINUE)
 

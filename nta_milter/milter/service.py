@@ -43,12 +43,12 @@ from nta_milter.outbound.plan import Plan, plan, route_value
 from nta_milter.outbound.readable import over_dane, pin_inside, untouched
 from nta_milter.outbound.smime import outer_fields
 from nta_milter.outbox.queue import STUB_BODY, Outbox
-from nta_milter.policy.client import OUTGOING, connector_fault
+from nta_milter.policy.client import connector_fault
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix import live
-from nta_milter.postfix.route import ROUTE_HEADER
+from nta_milter.postfix.route import OUTGOING, ROUTE_HEADER
 from nta_milter.smime.harvest import Outcome as Harvested
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from nta_milter.message.headers import FIELD_LIMIT, HEADER_LIMIT, HeaderField, H
 from nta_milter.message.model import Message, Recipient
 from nta_milter.message.spool import Spool
 from nta_milter.policy.client import Client
+from nta_milter.postfix.route import OUTGOING
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ class Session:
         self.address = ""
         self.helo = ""
         self.transaction: Transaction | None = None
+
+    @property
+    def outgoing(self) -> bool:
+        """Whether our own users' mail comes in here."""
+        return self.side in OUTGOING
 
     def begin(self, sender: bytes, arguments: tuple[bytes, ...]) -> Transaction:
         """MAIL FROM: a new transaction; one that was left behind is discarded."""

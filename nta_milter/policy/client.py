@@ -14,9 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from nta_milter.config.model import InternalSettings, ListenerSettings
 from nta_milter.message.address import envelope_domain
 from nta_milter.message.headers import Headers
-
-OUTGOING = frozenset(("outbound", "connector"))
-"""The sides that our own users' mail comes in by."""
+from nta_milter.postfix.route import OUTGOING
 
 ORGANISATION_HEADER = "X-OriginatorOrg"
 """In which Exchange Online names the customer whose mail it is, whatever the customer wrote there."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nta_milter.postfix.configuration import RESTRICTIONS, Configuration, files_of, tables_of
+from nta_milter.postfix.route import OUTGOING
 
 INSPECTIONS = ("header_checks", "mime_header_checks", "nested_header_checks", "body_checks")
 
@@ -79,10 +80,10 @@ def faults(read: Configuration, ours: str) -> Iterator[str]:
         for parameter in RESTRICTIONS:
             value = read.effective(service, parameter)
             yield from diversions(read, value, f"{service} {parameter}", ("REDIRECT", "BCC"))
-        yield from _inspections(read, service, ("REDIRECT", "BCC"))
+        yield from _inspections(read, service, ("REDIRECT", "BCC"), ours)
     for service in ("pickup/unix", HAND):
         if service in read.commands:
-            yield from _inspections(read, service, ("REDIRECT", "BCC", "FILTER"))
+            yield from _inspections(read, service, ("REDIRECT", "BCC", "FILTER"), ours)
             yield from _attachments(read, cleanup_of(read, service))
     if read.parameters["default_filter_nexthop"]:
         yield (
@@ -114,13 +115,24 @@ def _milters(read: Configuration, ours: str) -> Iterator[str]:
             )
 
 
-def _inspections(read: Configuration, service: str, actions: tuple[str, ...]) -> Iterator[str]:
+def _inspections(read: Configuration, service: str, actions: tuple[str, ...], ours: str) -> Iterator[str]:
     cleanup = cleanup_of(read, service)
     for parameter in INSPECTIONS:
         value = read.effective(cleanup, parameter)
-        yield from diversions(read, value, f"{cleanup} {parameter}", actions)
+        yield from diversions(read, value, f"{cleanup} {parameter}", actions, back_to_us(read, ours))
     value = read.effective(cleanup, "milter_header_checks")
     yield from diversions(read, value, f"{cleanup} milter_header_checks", ("REDIRECT", "BCC", "FILTER"))
+
+
+def back_to_us(read: Configuration, ours: str) -> frozenset[str]:
+    """The FILTER targets that lead back to us: a listener on this host that asks our milter as for users."""
+    listeners = {
+        f"[{service.rpartition(':')[0]}]:{service.rpartition(':')[2].removesuffix('/inet')}"
+        for service in carriers(read, ours)
+        if service.startswith("127.") and service.endswith("/inet") and side(read, service) in OUTGOING
+    }
+    transports = [name.removesuffix("/unix") for name, command in read.commands.items() if command == "smtp"]
+    return frozenset(f"{transport}:{listener}" for transport in transports for listener in listeners)
 
 
 def _attachments(read: Configuration, cleanup: str) -> Iterator[str]:
@@ -143,12 +155,19 @@ def _hand_in(read: Configuration) -> Iterator[str]:
         yield f"{HAND}: receive_override_options has no no_address_mappings"
 
 
-def diversions(read: Configuration, value: str, where: str, actions: tuple[str, ...]) -> Iterator[str]:
-    """A fault for each action in the tables of a parameter that leads mail elsewhere."""
+def diversions(
+    read: Configuration,
+    value: str,
+    where: str,
+    actions: tuple[str, ...],
+    back: frozenset[str] = frozenset(),
+) -> Iterator[str]:
+    """A fault for each action in a parameter's tables that leads mail elsewhere than to ``back``."""
     for text in _texts(value, read.classes):
         for found in _ACTION.finditer(_COMMENT.sub("", text)):
             action, target = (found[1] or found[3]).upper(), found[2] or found[4]
-            if action in actions and not (action == "FILTER" and _OURS.fullmatch(target)):
+            harmless = action == "FILTER" and (_OURS.fullmatch(target) or target in back)
+            if action in actions and not harmless:
                 yield f"{where}: {action} {target} leads mail past its route"
 
 

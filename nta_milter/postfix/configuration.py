@@ -60,6 +60,7 @@ PARAMETERS = (
     "smtp_host_lookup",
     "smtpd_milter_maps",
     "smtpd_sasl_auth_enable",
+    "smtpd_tls_req_ccert",
     *(f"{agent}_{what}" for agent in ("smtp", "lmtp") for what in HOP),
 )
 """The main.cf parameters that proof and doctor read."""

@@ -16,12 +16,16 @@ from nta_milter.postfix import bypass, live, ways
 from nta_milter.postfix.configuration import Configuration, Postfix, postfix_name
 from nta_milter.postfix.finding import Finding, Level
 from nta_milter.postfix.proof import prove
+from nta_milter.postfix.route import OUTGOING
 
 MINIMUM_HEADER_SIZE = 102_400
 """Postfix's default header_size_limit; less cuts header fields that we and others write."""
 
 GROWTH = 1.9
 """How much larger than its attachments a message can be on the wire: base64 twice, and a signature."""
+
+_SIGNER = re.compile(r"dkim|rspamd|sign", re.IGNORECASE)
+_VERIFIER = re.compile(r"dkim|dmarc|spf|rspamd", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ def _command(fault: str) -> str:
 def _milter_is_used(examined: Examined) -> Iterator[Finding]:
     """Our milter stands on a listener for users, and on those that arrive."""
     sides = {examined.side(name) for name in examined.smtpd() if examined.position(name) is not None}
+    if "connector" in sides:
+        sides.add("outbound")
     for side, level in (("outbound", Level.FAULT), ("inbound", Level.WARNING), ("ntamx", Level.NOTE)):
         if side not in sides:
             yield Finding(
@@ -118,7 +124,7 @@ def _side_is_marked(examined: Examined) -> Iterator[Finding]:
                 Level.FAULT,
                 "side-unmarked",
                 f"{name} has nta-milter but nta_side is {side or 'not set'}: its mail is answered with 451",
-                "give the service its side: outbound, inbound or ntamx",
+                "give the service its side: outbound, connector, inbound or ntamx",
                 f"postconf -P '{name}/milter_macro_defaults=nta_side=…'",
             )
     if "{nta_side}" not in examined.read.parameters["milter_connect_macros"]:
@@ -134,9 +140,19 @@ def _side_is_marked(examined: Examined) -> Iterator[Finding]:
 def _no_oracle(examined: Examined) -> Iterator[Finding]:
     """A listener marked outbound must not accept strangers: it would encrypt and sign for them."""
     for name in examined.smtpd():
-        if examined.position(name) is None or examined.side(name) != "outbound":
+        side = examined.side(name)
+        if examined.position(name) is None or side not in OUTGOING:
             continue
-        if examined.read.effective(name, "smtpd_sasl_auth_enable") != "yes" and name.endswith("/inet"):
+        if side == "connector" and examined.read.effective(name, "smtpd_tls_req_ccert") != "yes":
+            yield Finding(
+                Level.FAULT,
+                "connector-without-certificate",
+                f"{name} is marked connector and demands no client certificate: all its mail is refused",
+                "demand one",
+                f"postconf -P '{name}/smtpd_tls_req_ccert=yes'",
+            )
+        login = examined.read.effective(name, "smtpd_sasl_auth_enable") == "yes"
+        if side == "outbound" and not login and name.endswith("/inet"):
             yield Finding(
                 Level.WARNING,
                 "outbound-without-login",
@@ -168,18 +184,20 @@ def _milter_order(examined: Examined) -> Iterator[Finding]:
         if position is None or len(milters) < 2:
             continue
         side = examined.side(name)
-        if side == "outbound" and position > 0:
+        if side in OUTGOING and position > 0:
+            signs = [each for each in milters[:position] if _SIGNER.search(each)]
             yield Finding(
-                Level.FAULT,
+                Level.FAULT if signs else Level.WARNING,
                 "milter-order",
-                f"{name}: {milters[0]} runs before nta-milter, which changes what it has signed",
-                "put nta-milter first in smtpd_milters of listeners marked outbound",
+                f"{name}: {(signs or milters)[0]} runs before nta-milter, which changes what it has signed",
+                "put nta-milter before the signer in smtpd_milters; a scanner may be first",
             )
-        if side in ("inbound", "ntamx") and position == 0:
+        judges = [each for each in milters[(position or 0) + 1 :] if _VERIFIER.search(each)]
+        if side in ("inbound", "ntamx") and judges:
             yield Finding(
                 Level.WARNING,
                 "milter-order",
-                f"{name}: nta-milter runs before {milters[1]}, which then judges what we have opened",
+                f"{name}: nta-milter runs before {judges[0]}, which then judges what we have opened",
                 "put the verifier of SPF and DKIM before nta-milter on listeners that arrive",
             )
 

@@ -17,6 +17,9 @@ GUARD_HEADER = "X-Nta-Guard"
 RESERVED_PREFIX = b"x-nta-"
 """Header fields that begin so are ours alone; copies from outside are forged and removed."""
 
+OUTGOING = frozenset(("outbound", "connector"))
+"""The side markers (nta_side) of listeners that our own users' mail comes in by."""
+
 MX = "mx"
 """By the ordinary MX hosts of a domain whose record names no ntamx, over mandatory DANE all the same."""
 

@@ -10,6 +10,7 @@ from nta_milter.config.model import Settings
 from nta_milter.postfix import bypass, live
 from nta_milter.postfix.configuration import Configuration, files_of
 from nta_milter.postfix.finding import Finding, Level
+from nta_milter.postfix.route import OUTGOING
 
 FOR_USERS = ("submission", "submissions", "smtps", "587", "465")
 """Names of services that mail programs of users send to."""
@@ -33,6 +34,15 @@ def listeners_without_us(read: Configuration, ours: str) -> Iterator[Finding]:
                 f"{service} has receive_override_options=no_milters",
                 "be sure that nobody but your own filters can reach it",
             )
+            continue
+        if chosen := read.effective(service, "content_filter"):
+            if chosen not in bypass.back_to_us(read, ours):
+                yield Finding(
+                    Level.WARNING,
+                    "filter-before-us",
+                    f"{service} does not carry nta-milter, and hands its mail to {chosen}",
+                    "be sure that the filter hands it in at a listener that carries nta-milter",
+                )
             continue
         name = service.removesuffix("/inet").rpartition(":")[2]
         login = read.effective(service, "smtpd_sasl_auth_enable") == "yes"
@@ -87,7 +97,7 @@ def content_filters(read: Configuration, ours: str) -> Iterator[Finding]:
     """A content filter behind us sees no routed mail, since the route takes its place."""
     for service in bypass.carriers(read, ours):
         chosen = read.effective(service, "content_filter")
-        if chosen and bypass.side(read, service) == "outbound":
+        if chosen and bypass.side(read, service) in OUTGOING:
             yield Finding(
                 Level.WARNING,
                 "content-filter",

@@ -2,7 +2,8 @@
 
 A topology is a folder: ``main.cf`` and ``master.cf`` replace parameters and services of the shipped
 fragments, ``next-hop`` is where the routing tables lead what stays inside, ``nta-milter.toml`` belongs in
-conf.d, and any other file stands in /etc/postfix. Its documentation addresses become the laboratory's.
+conf.d, ``NAME.more`` is added at the end of the shipped table NAME, and any other file stands in
+/etc/postfix. Its documentation addresses become the laboratory's.
 """
 
 from __future__ import annotations
@@ -86,9 +87,10 @@ class Arranged(Postfix):
         for name, width in (("main.cf", 1), ("master.cf", 2)):
             joined = entries(files[name], width) | entries(fragment(self._topology, name), width)
             files[name] = "".join(joined.values())
-        own = {"main.cf", "master.cf", "next-hop", "nta-milter.toml"}
         for file in (TOPOLOGIES / self._topology).iterdir():
-            if file.name not in own:
+            if file.suffix == ".more":
+                files[file.stem] += placed(file.read_text())
+            elif file.name not in ("main.cf", "master.cf", "next-hop", "nta-milter.toml"):
                 files[file.name] = placed(file.read_text())
         if hop := fragment(self._topology, "next-hop").strip():
             for table in ("nta_route", "nta_hand", "nta_requeue"):
