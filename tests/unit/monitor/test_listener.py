@@ -1,0 +1,106 @@
+import contextlib
+import http.client
+import socket
+
+import pytest
+
+from nta_milter.config.metrics import loopback
+from nta_milter.errors import ConfigurationError
+from nta_milter.monitor.listener import serve
+
+TEXT = "# HELP a An a.\n# TYPE a gauge\na 1\n"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def listener():
+    running = serve(f"127.0.0.1:{free_port()}", lambda: TEXT)
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def get(listener, path, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", listener.server_port, timeout=10)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer, body
+
+
+def test_metrics_are_told_in_the_format_of_prometheus(listener):
+    answer, body = get(listener, "/metrics")
+    assert (answer.status, body) == (200, TEXT)
+    assert answer.getheader("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
+    assert get(listener, "/metrics?a=b")[1] == TEXT
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 501)])
+def test_nothing_else_is_answered(listener, path, method, status):
+    assert get(listener, path, method)[0].status == status
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\0\xff\n", b"GET /metrics\r\n", b"GET " + b"a" * 70_000 + b" HTTP/1.0\r\n\r\n"]
+)
+def test_what_is_no_http_harms_nobody(listener, said, capsys):
+    with socket.create_connection(("127.0.0.1", listener.server_port), timeout=10) as client:
+        client.sendall(said)
+        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            client.recv(1000)
+    assert get(listener, "/metrics")[1] == TEXT
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_is_logged_and_the_next_one_is_answered(caplog):
+    answers = iter((ZeroDivisionError, None))
+
+    def told():
+        fault = next(answers)
+        if fault:
+            raise fault
+        return TEXT
+
+    running = serve(f"127.0.0.1:{free_port()}", told)
+    try:
+        assert get(running, "/metrics")[0].status == 503
+        assert get(running, "/metrics")[1] == TEXT
+    finally:
+        running.shutdown()
+        running.server_close()
+    assert "event=metrics-failed" in caplog.text
+
+
+def test_a_port_in_use_and_an_address_of_the_world_are_refused(listener):
+    with pytest.raises(ConfigurationError, match="cannot be opened: Address already in use"):
+        serve(f"127.0.0.1:{listener.server_port}", lambda: TEXT)
+    with pytest.raises(ConfigurationError, match="on loopback"):
+        serve("192.0.2.1:9716", lambda: TEXT)
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("127.0.0.1:9716", ("127.0.0.1", 9716)),
+        ("127.5.5.5:1", ("127.5.5.5", 1)),
+        ("[::1]:9716", ("::1", 9716)),
+        ("0.0.0.0:9716", None),
+        ("192.0.2.1:9716", None),
+        ("[::]:9716", None),
+        ("127.0.0.1", None),
+        ("127.0.0.1:0", None),
+        ("127.0.0.1:65536", None),
+        ("localhost:9716", None),
+        ("::1:9716", None),
+        ("", None),
+    ],
+)
+def test_only_an_address_of_loopback_with_a_port_is_one(place, found):
+    assert loopback(place) == found
