@@ -16,7 +16,8 @@ from nta_milter.postfix.live import Tickets, probe
 log = logging.getLogger(__name__)
 
 AGAIN = 1.0
-"""Seconds between two probes while they prove nothing: Postfix may be about to start."""
+"""Seconds after which a probe that proved nothing is repeated, doubled each time: Postfix may be starting."""
+LONGEST_PAUSE = 30.0
 
 NOT_YET = "the running Postfix has not been probed yet"
 
@@ -33,14 +34,15 @@ class Prover:
         self._number = number
         self._tickets = tickets
         self._wanted = threading.Event()
-        self._probed_at = float("-inf")
+        self._probe_at = float("-inf")
+        self._pause = AGAIN
         self._said: tuple[str, ...] | None = None
         if service.snapshot.settings.routing.probe:
             service.snapshot.routing.live = NOT_YET
 
     def now(self) -> None:
         """Prove without waiting for the interval's end."""
-        self._probed_at = float("-inf")
+        self._probe_at, self._pause = float("-inf"), AGAIN
         self._wanted.set()
 
     def run(self) -> None:
@@ -49,18 +51,25 @@ class Prover:
             snapshot = self._service.snapshot
             self._probe(snapshot)
             self._prove(snapshot)
-            routing = snapshot.settings.routing
-            pause = float(min(routing.interval, routing.probe_interval))
-            self._wanted.wait(min(pause, AGAIN) if snapshot.routing.live else pause)
+            pause = float(snapshot.settings.routing.interval)
+            if snapshot.settings.routing.probe:
+                pause = min(pause, max(self._probe_at - time.monotonic(), AGAIN))
+            self._wanted.wait(pause)
             self._wanted.clear()
 
     def _probe(self, snapshot: Snapshot) -> None:
-        """Probe the running Postfix where it is time to."""
+        """Probe the running Postfix where it is time to; unproven tables could lead the probe away."""
         settings = snapshot.settings.routing
-        due = time.monotonic() - self._probed_at >= settings.probe_interval
-        if settings.probe and (due or snapshot.routing.live):
-            snapshot.routing.live = probe(settings.probe, self._tickets)
-            self._probed_at = time.monotonic()
+        snapshot.routing.current()
+        known = snapshot.routing.known
+        if not settings.probe or time.monotonic() < self._probe_at or known is None or not known.proven:
+            return
+        snapshot.routing.live = probe(settings.probe, self._tickets)
+        if snapshot.routing.live:
+            self._probe_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        else:
+            self._probe_at, self._pause = time.monotonic() + settings.probe_interval, AGAIN
 
     def _prove(self, snapshot: Snapshot) -> None:
         resolver = snapshot.compliance.proof()

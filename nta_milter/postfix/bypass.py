@@ -63,10 +63,19 @@ def files(read: Configuration) -> tuple[Path, ...]:
 
 
 def unasked(read: Configuration, ours: str) -> str:
-    """Why our milter never sees what a listener for users takes; empty when it does."""
-    for service in carriers(read, ours):
-        if side(read, service) == "outbound" and read.effective(service, "smtpd_proxy_filter"):
+    """Why our milter never sees the content of what users send; empty when it does.
+
+    A proxy filter takes it before cleanup(8) has it, and REDIRECT makes cleanup ask no milter any more.
+    """
+    outbound = [service for service in carriers(read, ours) if side(read, service) == "outbound"]
+    for service in outbound:
+        if read.effective(service, "smtpd_proxy_filter"):
             return f"{service}: smtpd_proxy_filter takes the mail before any milter sees it"
+    for cleanup in dict.fromkeys(cleanup_of(read, service) for service in (*outbound, "pickup/unix")):
+        for parameter in INSPECTIONS:
+            value = read.effective(cleanup, parameter)
+            for fault in diversions(read, value, f"{cleanup} {parameter}", ("REDIRECT",)):
+                return f"{fault} and past every milter"
     return ""
 
 

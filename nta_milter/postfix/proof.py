@@ -260,7 +260,7 @@ class RoutingProver:
 
     @property
     def live(self) -> str:
-        """Why the last probe of the running Postfix (live.py) proved nothing; part of every proof."""
+        """Why the last probe of the running Postfix (live.py) proved nothing; a fault of any proof."""
         return self._live
 
     @live.setter
@@ -275,11 +275,10 @@ class RoutingProver:
             if proof is None or time.monotonic() - proof.at > self._interval or self._changed(proof):
                 proof = self._proof = self._prove(self._postfix, time.monotonic())
                 self._joined = None
-            if not self._live:
+            if not self._live or proof.faults:
                 return proof
             if self._joined is None:
-                faults = (*proof.faults, self._live)
-                self._joined = replace(proof, faults=faults, inside=False, inside_fault=faults[0])
+                self._joined = replace(proof, faults=(self._live,), inside=False, inside_fault=self._live)
             return self._joined
 
     @property

@@ -117,6 +117,15 @@ def test_invariant_1_a_listener_whose_content_we_never_see_takes_no_mail(configu
     assert found.unasked in found.faults
 
 
+@pytest.mark.parametrize(
+    "parameter", ["header_checks", "body_checks", "mime_header_checks", "nta_header_checks"]
+)
+def test_invariant_1_a_redirect_by_content_asks_no_milter(configuration, parameter):
+    assert proof(configuration).unasked == ""
+    add(configuration, f"{parameter} = regexp:{{ {{/x/ REDIRECT {JAN}}} }}")
+    assert f"REDIRECT {JAN} leads mail past its route and past every milter" in proof(configuration).unasked
+
+
 def test_the_last_probe_is_part_of_every_proof(configuration):
     prover = RoutingProver(cold(configuration), 3600, ours=OURS, copies=True)
     assert prover.current().proven
