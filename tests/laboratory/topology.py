@@ -46,8 +46,8 @@ INSIDE_ROUTE = re.compile(r"nta-inside:\S+")
 
 def fragment(topology: str, name: str) -> str:
     """A shipped file with the laboratory's addresses; empty where the topology has none of that name."""
-    file = TOPOLOGIES / topology / name
-    return placed(file.read_text()) if file.exists() else ""
+    files = [TOPOLOGIES / layer / name for layer in topology.split()]
+    return "".join(placed(file.read_text()) for file in files if file.exists())
 
 
 def placed(text: str) -> str:
@@ -87,7 +87,7 @@ class Arranged(Postfix):
         for name, width in (("main.cf", 1), ("master.cf", 2)):
             joined = entries(files[name], width) | entries(fragment(self._topology, name), width)
             files[name] = "".join(joined.values())
-        for file in (TOPOLOGIES / self._topology).iterdir():
+        for file in (file for layer in self._topology.split() for file in (TOPOLOGIES / layer).iterdir()):
             if file.suffix == ".more":
                 files[file.stem] += placed(file.read_text())
             elif file.name not in ("main.cf", "master.cf", "next-hop", "nta-milter.toml"):
@@ -99,7 +99,7 @@ class Arranged(Postfix):
 
 
 class Topology(Laboratory):
-    """A laboratory with a topology at care.test.
+    """A laboratory with a topology at care.test; "front scanner" is one on top of another.
 
     ``inner`` is the name that the mail server inside proves by its certificate, ``None`` for none;
     ``settings`` come after those of the topology's nta-milter.toml.
