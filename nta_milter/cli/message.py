@@ -1,11 +1,11 @@
-"""``nta-milter message``: what became of stored messages, and taking one back."""
+"""``nta-milter message``: what became of stored messages; taking back, sending again, giving more time."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from nta_milter.audit.events import AuditRecord, Event
@@ -19,15 +19,17 @@ from nta_milter.store.trace import Trace, trace
 
 UNKNOWN = "is the id of no delivery, message or mail that is recorded or stored; the log may know it"
 
+LONGEST = 3_650
+"""Most days that a message can be given."""
 LISTED = 100
 """Deliveries that are listed where nothing else is asked."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``message list``, ``show`` and ``recall``."""
+    """Add ``message list``, ``show``, ``recall``, ``extend`` and ``resend``."""
     family = commands.add_parser(
         "message",
-        help="show what became of stored messages, or take one back",
+        help="show what became of stored messages, take one back, or help a recipient to it",
         description="Messages that are stored: in the portal, held, or on their way. A message has "
         "one delivery for each recipient, with an id of its own.",
     )
@@ -68,12 +70,36 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     _add_id(recall)
     recall.set_defaults(run=_recall)
+    extend = actions.add_parser(
+        "extend",
+        help="let a message be opened for longer",
+        description="Let a message of the portal be opened for so many days from now, by all its recipients. "
+        "Exit status 1 if it can be opened for longer already, or has expired.",
+    )
+    _add_id(extend)
+    extend.add_argument("--days", type=_days, metavar="N", required=True, help="days from now")
+    extend.set_defaults(run=_extend)
+    resend = actions.add_parser(
+        "resend",
+        help="send the notification of a message again",
+        description="Send the notification of one delivery again, or of all of a message, with a new link; "
+        "earlier links stay good. Of a held message, the mail to the sender. Exit status 1 if nothing can be "
+        "sent: it is over, or portal.resend is false.",
+    )
+    _add_id(resend)
+    resend.set_defaults(run=_resend)
 
 
 def _add_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="id of a delivery or of a message")
     add_config(parser)
     add_json(parser)
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {LONGEST}")
+    return int(text)
 
 
 def _limit(text: str) -> int:
@@ -121,7 +147,7 @@ def _recall(arguments: argparse.Namespace) -> int:
         outcomes = [
             (delivery, store.handover.recall(delivery.id)) for delivery in _found(store, arguments.id)
         ]
-    record(settings, *(_event(delivery) for delivery, recalled in outcomes if recalled))
+    record(settings, *(_event(Event.RECALLED, delivery) for delivery, recalled in outcomes if recalled))
     if arguments.json:
         print(json.dumps([{"id": delivery.id, "recalled": recalled} for delivery, recalled in outcomes]))
     else:
@@ -129,6 +155,45 @@ def _recall(arguments: argparse.Namespace) -> int:
             said = "recalled" if recalled else f"too late ({delivery.state.value})"
             print(f"{delivery.id}\t{delivery.recipient}\t{said}")
     return 0 if any(recalled for _, recalled in outcomes) else EXIT_NO
+
+
+def _extend(arguments: argparse.Namespace) -> int:
+    settings = loaded(arguments).settings
+    at = datetime.now(UTC)
+    until = at + timedelta(days=arguments.days)
+    with opened(settings) as store:
+        found = _found(store, arguments.id)
+        extended = store.handover.extend(found[0].message_id, until, at)
+        after = store.handover.find(found[0].id) or found[0]
+    if extended:
+        record(settings, *(_event(Event.EXTENDED, delivery) for delivery in found))
+    expires = after.expires_at.isoformat(timespec="seconds")
+    if arguments.json:
+        print(json.dumps({"message": after.message_id, "extended": extended, "expires_at": expires}))
+    elif extended:
+        print(f"{after.message_id}\tcan be opened until {expires}")
+    else:
+        states = ", ".join(sorted({delivery.state.value for delivery in found}))
+        print(f"{after.message_id}\tnot extended: {states}, expires {expires}")
+    return 0 if extended else EXIT_NO
+
+
+def _resend(arguments: argparse.Namespace) -> int:
+    settings = loaded(arguments).settings
+    at = datetime.now(UTC)
+    with opened(settings) as store:
+        outcomes = [
+            (delivery, store.handover.notify_again(delivery.id, at))
+            for delivery in _found(store, arguments.id)
+        ]
+    record(settings, *(_event(Event.RESENT, delivery) for delivery, resent in outcomes if resent))
+    if arguments.json:
+        print(json.dumps([{"id": delivery.id, "resent": resent} for delivery, resent in outcomes]))
+    else:
+        for delivery, resent in outcomes:
+            said = "is sent again" if resent else f"cannot be sent again ({delivery.state.value})"
+            print(f"{delivery.id}\t{delivery.recipient}\t{said}")
+    return 0 if any(resent for _, resent in outcomes) else EXIT_NO
 
 
 def _found(store: Store, name: str) -> tuple[Delivery, ...]:
@@ -139,10 +204,10 @@ def _found(store: Store, name: str) -> tuple[Delivery, ...]:
     return found
 
 
-def _event(delivery: Delivery) -> AuditRecord:
+def _event(event: Event, delivery: Delivery) -> AuditRecord:
     return AuditRecord(
         at=datetime.now(UTC),
-        event=Event.RECALLED,
+        event=event,
         queue_id=delivery.queue_id or delivery.message_id,
         sender=delivery.author,
         recipients=(delivery.recipient,),

@@ -15,6 +15,7 @@ from nta_milter.cli.stored import opened, record
 from nta_milter.errors import ConfigurationError
 from nta_milter.message.address import envelope_address, envelope_domain
 from nta_milter.portal.factors import code, phone
+from nta_milter.portal.locks import Lock, Locks
 from nta_milter.store.rows import Factor
 
 CODE_BYTES = 1_000
@@ -22,7 +23,7 @@ CODE_BYTES = 1_000
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``recipients add``, ``list`` and ``remove``."""
+    """Add ``recipients add``, ``list``, ``unlock`` and ``remove``."""
     family = commands.add_parser(
         "recipients",
         help="manage how recipients prove who they are",
@@ -56,9 +57,24 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "are not kept. Exit status 1 if there are none.",
     )
     listing.add_argument("address", nargs="?", metavar="ADDRESS", help="only this recipient")
+    listing.add_argument(
+        "--locked",
+        action="store_true",
+        help="who is locked out after too many wrong codes instead: by delivery, network and moment",
+    )
     add_config(listing)
     add_json(listing)
     listing.set_defaults(run=_list)
+    unlock = actions.add_parser(
+        "unlock",
+        help="let a recipient try again who is locked out after wrong codes",
+        description="Forget the wrong codes for every message to a recipient, who can try again at once. "
+        "A new access code does the same. Exit status 1 if there were none.",
+    )
+    unlock.add_argument("address", metavar="ADDRESS", help="e-mail address of the recipient")
+    add_config(unlock)
+    add_json(unlock)
+    unlock.set_defaults(run=_unlock)
     remove = actions.add_parser(
         "remove",
         help="forget what is known of a recipient",
@@ -91,6 +107,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    if arguments.locked:
+        return _list_locked(arguments)
     with opened(loaded(arguments).settings) as store:
         known = store.access
         found = known.factors(_address(arguments.address)) if arguments.address else known.all_factors()
@@ -102,6 +120,47 @@ def _list(arguments: argparse.Namespace) -> int:
             since = factor.created_at.isoformat(timespec="minutes")
             print(f"{factor.address}\t{factor.kind}\t{shown}\t{factor.created_by}\t{since}")
     return 0 if found else EXIT_NO
+
+
+def _list_locked(arguments: argparse.Namespace) -> int:
+    settings = loaded(arguments).settings
+    address = _address(arguments.address) if arguments.address else ""
+    with opened(settings) as store:
+        found = [
+            lock
+            for lock in Locks(store.access, settings).locked(datetime.now(UTC))
+            if address in ("", lock.delivery.recipient.lower())
+        ]
+    if arguments.json:
+        print(json.dumps([_plain_lock(lock) for lock in found], indent=2, ensure_ascii=False))
+    else:
+        for lock in found:
+            since = lock.since.isoformat(timespec="minutes")
+            print(f"{lock.delivery.recipient}\t{lock.delivery.id}\t{lock.network or 'everywhere'}\t{since}")
+    return 0 if found else EXIT_NO
+
+
+def _plain_lock(lock: Lock) -> dict[str, str]:
+    return {
+        "address": lock.delivery.recipient,
+        "delivery": lock.delivery.id,
+        "sender": lock.delivery.author,
+        "network": lock.network,
+        "since": lock.since.isoformat(timespec="seconds"),
+    }
+
+
+def _unlock(arguments: argparse.Namespace) -> int:
+    address = _address(arguments.address)
+    settings = loaded(arguments).settings
+    with opened(settings) as store:
+        record(settings, _event(Event.UNLOCKED, address, code.KIND))
+        count = Locks(store.access, settings).unlock(address)
+    if arguments.json:
+        print(json.dumps({"address": address, "forgotten": count}))
+    else:
+        print(f"{address}: {'can try again' if count else 'had no wrong codes'}")
+    return 0 if count else EXIT_NO
 
 
 def _remove(arguments: argparse.Namespace) -> int:

@@ -106,6 +106,11 @@ class Composer:
         written = self._write("hold", delivery, url=self.hold_url(token))
         return self._mail(written, self._own_sender, delivery.author, mail)
 
+    def locked(self, delivery: Delivery, token: Token, mail: Identity) -> Entity:
+        """The mail that tells the sender of too many wrong codes, with the page where he can unlock."""
+        url = f"{self._settings.portal.url}/unlock/{token.text}"
+        return self._mail(self._write("locked", delivery, url=url), self._own_sender, delivery.author, mail)
+
     def answer(self, delivery: Delivery, mail: Identity) -> Entity:
         """The mail to a recipient who answered a notification in clear."""
         return self._mail(self._write("answer", delivery), self._own_sender, delivery.recipient, mail)

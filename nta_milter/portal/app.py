@@ -18,7 +18,7 @@ from nta_milter.monitor.log import tell
 from nta_milter.portal.asgi import Application, Protected, client_network
 from nta_milter.portal.forms import BadRequest, Form, read_form
 from nta_milter.portal.language import choose
-from nta_milter.portal.views import download, hold, home, leave, message, open, reply
+from nta_milter.portal.views import download, hold, home, leave, message, open, reply, unlock
 from nta_milter.portal.visit import LANGUAGE_COOKIE, Portal, Visit
 
 View = Callable[[Visit], Response]
@@ -53,6 +53,7 @@ def application(portal: Portal) -> Application:
         pages.route("/static/{digest}/{name}", home.file),
         pages.route("/m/{token}", open.ask, open.answer),
         pages.route("/hold/{token}", hold.ask, hold.answer),
+        pages.route("/unlock/{token}", unlock.ask, unlock.answer),
         pages.route(message_path, message.show),
         pages.route(f"{message_path}/html", message.frame),
         pages.route(f"{message_path}/attachment/{{number:int}}", download.one),

@@ -15,6 +15,7 @@ from nta_milter.config.model import Settings
 from nta_milter.portal import session
 from nta_milter.portal.forms import BadRequest, Form
 from nta_milter.portal.language import Language
+from nta_milter.portal.locks import Locks
 from nta_milter.portal.pages import render
 from nta_milter.portal.reading import Reading
 from nta_milter.portal.session import Opened
@@ -78,6 +79,11 @@ class Visit:
     def now(self) -> datetime:
         """The moment."""
         return datetime.now(UTC)
+
+    @property
+    def locks(self) -> Locks:
+        """The counts of tries with codes."""
+        return Locks(self.portal.access, self.portal.settings)
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """An answer made from a template."""

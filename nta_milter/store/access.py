@@ -70,7 +70,7 @@ class Access:
         if row is None:
             return None
         found = Linked(delivery_of(row), *row[len(COLUMNS) :])
-        wanted = READABLE if found.purpose == "open" else (DeliveryState.HELD,)
+        wanted = (DeliveryState.HELD,) if found.purpose == "hold" else READABLE
         return found if found.delivery.state in wanted else None
 
     def find(self, delivery_id: str) -> Delivery | None:
@@ -122,9 +122,10 @@ class Access:
         return tuple(_factor(row) for row in rows)
 
     def put_factor(self, factor: Factor) -> None:
-        """Add a second factor, or replace the one of this kind."""
+        """Add a second factor, or replace the one of this kind; wrong codes of before count no more."""
         with self._database.transaction() as connection:
             _put_factor(connection, factor)
+            forget_tries(connection, factor.address)
 
     def remove_factors(self, address: str, kind: str | None = None) -> int:
         """Remove the second factors of an address, or the one of a kind; how many there were."""
@@ -215,6 +216,18 @@ class Access:
         with self._database.transaction() as connection:
             connection.execute(delete(rates).where(rates.c.bucket.in_(list(buckets))))
 
+    def counts(self, least: int, since: datetime) -> tuple[tuple[str, datetime, int], ...]:
+        """The buckets with so many events or more in a period that began after ``since``, and its begin."""
+        wanted = (rates.c.count >= least, rates.c.began_at > since)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(rates).where(*wanted).order_by(rates.c.began_at)).all()
+        return tuple((row.bucket, row.began_at, row[2]) for row in rows)
+
+    def forget_tries(self, address: str) -> int:
+        """Begin every bucket anew whose name ends in a link to this address; how many there were."""
+        with self._database.transaction() as connection:
+            return forget_tries(connection, address)
+
     # Sessions
 
     def begin_session(self, session: Session) -> None:
@@ -267,6 +280,16 @@ class Access:
                 .values({column.name: at})
             )
             return bool(changed.rowcount)
+
+
+def forget_tries(connection: Connection, address: str) -> int:
+    """Begin every bucket anew whose name ends in a link to this address; how many there were."""
+    mine = func.lower(deliveries.c.recipient) == address.lower()
+    lookups = select(links.c.lookup).select_from(links.join(deliveries, _of(links))).where(mine)
+    return sum(
+        connection.execute(delete(rates).where(rates.c.bucket.like(f"% {lookup}"))).rowcount
+        for lookup in connection.execute(lookups).scalars().all()
+    )
 
 
 def end_delivery(

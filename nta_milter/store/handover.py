@@ -19,6 +19,7 @@ from nta_milter.store.keys import new_id
 from nta_milter.store.query import COLUMNS, blob_row, delivery_of, delivery_rows, find_delivery
 from nta_milter.store.rows import (
     ASKED,
+    READABLE,
     RELEASE,
     Delivery,
     DeliveryState,
@@ -298,21 +299,51 @@ class Handover:
                 return False  # Postfix has the copy, or the recipient's host has
             return end_delivery(connection, delivery_id, DeliveryState.RECALLED, allowed)
 
-    def notify_again(self, delivery_id: str, form: Form, at: datetime) -> bool:
-        """Send the notification once more, or a reminder; False when nothing can be opened any more."""
+    def tell_locked(self, delivery_id: str, at: datetime) -> None:
+        """Have the sender told that too many codes for a message were wrong."""
         with self._database.transaction() as connection:
-            found = find_delivery(connection, delivery_id)
-            if found is None or found.state is not DeliveryState.SENT or found.route != "portal":
+            add_submission(connection, delivery_id, Form.LOCKED, at)
+
+    def notify_again(self, delivery_id: str, at: datetime) -> bool:
+        """Send the notification once more, with a link of its own; for a held one, the mail to the sender.
+
+        False when nothing can be opened any more, or Postfix does not have the first one yet.
+        """
+        forms = {DeliveryState.SENT: Form.NOTIFICATION, DeliveryState.HELD: Form.HOLD}
+        with self._database.transaction() as connection:
+            wanted = (
+                deliveries.c.id == delivery_id,
+                deliveries.c.route.in_(("portal", "hold")),
+                deliveries.c.state.in_([state.value for state in forms]),
+                messages.c.state == MessageState.RELEASED.value,
+                messages.c.worker_wrap.is_not(None),
+                messages.c.expires_at > at,
+            )
+            row = connection.execute(delivery_rows().where(*wanted)).first()
+            if row is None:
                 return False
-            add_submission(connection, delivery_id, form, at)
+            add_submission(connection, delivery_id, forms[delivery_of(row).state], at)
             return True
 
-    def extend(self, message_id: str, expires_at: datetime) -> bool:
-        """Give a message until then; False when its content is gone."""
+    def extend(self, message_id: str, expires_at: datetime, at: datetime) -> bool:
+        """Give a message until then; False when nobody can open it any more, or it has longer already."""
+        waiting = exists(
+            select(deliveries.c.id).where(
+                deliveries.c.message_id == message_id,
+                deliveries.c.route.in_(("portal", "hold")),
+                deliveries.c.state.in_([state.value for state in (*READABLE, DeliveryState.HELD)]),
+            )
+        )
         with self._database.transaction() as connection:
             changed = connection.execute(
                 update(messages)
-                .where(messages.c.id == message_id, messages.c.state == MessageState.RELEASED.value)
+                .where(
+                    messages.c.id == message_id,
+                    messages.c.state == MessageState.RELEASED.value,
+                    messages.c.expires_at > at,
+                    messages.c.expires_at < expires_at,
+                    waiting,
+                )
                 .values(expires_at=expires_at)
             )
             return bool(changed.rowcount)

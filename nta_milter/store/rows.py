@@ -60,6 +60,8 @@ class Form(Enum):
     """The recipient is told again, before it expires."""
     HOLD = "hold"
     """The sender is asked for a second factor."""
+    LOCKED = "locked"
+    """The sender is told that too many codes were wrong, and can unlock."""
     ANSWER = "answer"
     """The recipient answered a notification in clear and is asked to answer in the portal."""
     REPORT = "report"
@@ -134,7 +136,8 @@ class NewMessage:
 class NewLink:
     """A link for one delivery: what finds it, and the message key that it opens with the portal's key.
 
-    ``purpose`` is ``open`` for a recipient's link and ``hold`` for the sender's page, which opens no message.
+    ``purpose`` is ``open`` for a recipient's link; ``hold`` and ``unlock`` are pages of the sender, which
+    open no message.
     """
 
     lookup: str

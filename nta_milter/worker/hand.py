@@ -36,6 +36,7 @@ EVENTS = {
     Form.NOTIFICATION: Event.NOTIFIED,
     Form.REMINDER: Event.NOTIFIED,
     Form.HOLD: Event.HELD,
+    Form.LOCKED: Event.REPORTED,
     Form.ANSWER: Event.NOTIFIED,
     Form.REPORT: Event.REPORTED,
 }
@@ -164,10 +165,13 @@ class Hand:
                 token = self._link(submission, at)
                 entity = self._composer.notification(delivery, token, mail, submission.form)
                 return Mail(own, sender, ("RET=HDRS",), delivery.recipient, (), _pieces(entity))
-            case Form.HOLD:
+            case Form.HOLD | Form.LOCKED:
+                is_held = submission.form is Form.HOLD
                 token = Token.new()
-                self._store.outgoing.add_link(NewLink(token.lookup, delivery.id, "hold"), at)
-                entity = self._composer.hold(delivery, token, mail)
+                link = NewLink(token.lookup, delivery.id, "hold" if is_held else "unlock")
+                self._store.outgoing.add_link(link, at)
+                compose = self._composer.hold if is_held else self._composer.locked
+                entity = compose(delivery, token, mail)
                 return Mail(own, sender, ("RET=HDRS",), delivery.author, (), _pieces(entity))
             case Form.ANSWER:
                 entity = self._composer.answer(delivery, mail)

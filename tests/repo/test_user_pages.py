@@ -7,7 +7,7 @@ import pytest
 
 from nta_milter.policy.marks import Marks
 from nta_milter.portal.factors import code
-from nta_milter.portal.views.open import PERIOD
+from nta_milter.portal.locks import PERIOD
 from nta_milter.portal.visit import IDLE, LONGEST
 from tests.repo.tree import ROOT
 

@@ -149,13 +149,16 @@ def test_a_notification_is_never_sent_in_the_name_of_somebody_outside(composer):
     assert read(made)["From"] == "postmaster@care.test"
 
 
-def test_the_request_to_the_sender_names_the_recipient_and_the_page(composer):
+@pytest.mark.parametrize("language", ["nl", "en"])
+@pytest.mark.parametrize("page", ["hold", "unlock"])
+def test_the_request_to_the_sender_names_the_recipient_and_the_page(composer, page, language):
     token = Token.new()
-    made = composer.hold(delivery(), token, MAIL)
+    write = {"hold": composer.hold, "unlock": composer.locked}[page]
+    made = write(delivery(language=language), token, MAIL)
     assert (read(made)["From"], read(made)["To"]) == ("postmaster@care.test", "doctor@care.test")
     for text in texts(made):
         assert "jan@citizen.test" in text
-        assert f"https://veilig.care.test/hold/{token.text}" in text
+        assert f"https://veilig.care.test/{page}/{token.text}" in text
 
 
 def test_who_answers_in_clear_is_asked_to_answer_on_the_page(composer):

@@ -168,16 +168,42 @@ def test_nothing_that_is_not_released_can_be_recalled(store, make):
 def test_a_notification_goes_again_while_the_message_can_be_opened(store, make):
     made = make("portal").released()
     name = made.new.deliveries[0].id
-    assert not store.handover.notify_again(name, Form.REMINDER, AT)
+    assert not store.handover.notify_again(name, AT)
     store.handover.submitted(one(store), "4X1", AT)
-    assert store.handover.notify_again(name, Form.REMINDER, AT)
-    assert one(store).form is Form.REMINDER
-    assert store.handover.extend(made.new.id, AT + timedelta(days=60))
-    assert store.access.find(name).expires_at == AT + timedelta(days=60)
+    assert store.handover.notify_again(name, AT)
+    assert one(store).form is Form.NOTIFICATION
+    assert not store.handover.notify_again(name, AT + timedelta(days=30))
     store.access.delete(name)
-    assert not store.handover.notify_again(name, Form.NOTIFICATION, AT)
-    store.retention.shred(made.new.id, AT)
-    assert not store.handover.extend(made.new.id, AT + timedelta(days=90))
+    assert not store.handover.notify_again(name, AT)
+
+
+def test_the_sender_of_a_held_message_is_asked_again(store, make):
+    made = make("hold").released()
+    store.handover.submitted(one(store), "4X1", AT)
+    assert store.handover.notify_again(made.new.deliveries[0].id, AT)
+    assert one(store).form is Form.HOLD
+
+
+def test_what_the_worker_cannot_open_or_postfix_may_not_have_is_not_sent_again(store, make):
+    made, deposit = make("portal").released(), make("portal", digest="other")
+    store.handover.submitted(one(store), "4X1", AT)
+    store.retention.sweep(AT, timedelta(days=90), resend=False)
+    assert not store.handover.notify_again(made.new.deliveries[0].id, AT)
+    _, attempt = deposit.deposited()
+    assert not store.handover.notify_again(deposit.new.deliveries[0].id, AT)
+    store.outgoing.commit(attempt.id, AT)
+    assert store.handover.notify_again(deposit.new.deliveries[0].id, AT)
+
+
+def test_more_time_is_given_and_none_taken(store, make):
+    made = make("portal").released()
+    name, until = made.new.deliveries[0].id, AT + timedelta(days=60)
+    assert not store.handover.extend(made.new.id, AT + timedelta(days=29), AT)
+    assert store.handover.extend(made.new.id, until, AT)
+    assert store.access.find(name).expires_at == until
+    assert not store.handover.extend(made.new.id, until + timedelta(days=30), until)
+    store.access.delete(name)
+    assert not store.handover.extend(made.new.id, until + timedelta(days=30), AT)
 
 
 def test_deliveries_are_listed_newest_first_by_what_is_asked(store, make):

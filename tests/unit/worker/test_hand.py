@@ -8,6 +8,7 @@ from nta_milter.message.model import Recipient
 from nta_milter.outbox.addresses import bounce_address, commit_id
 from nta_milter.outbox.queue import Copy
 from nta_milter.policy.route import Route
+from nta_milter.store.keys import Token
 from nta_milter.store.rows import DeliveryState, Form
 from nta_milter.worker.hand import (
     LONGEST_PAUSE,
@@ -98,6 +99,19 @@ def test_our_own_mails_go_in_at_their_own_listener_and_tell_nothing(
     assert b"canary" not in server.heard
     assert events() == [form]
     assert (b"MAIL FROM:<>" in server.heard) is (route is Route.REJECT)
+
+
+def test_the_sender_gets_a_page_to_unlock_what_was_locked(hand, release, postfix, store):
+    name = release(Route.PORTAL)
+    server = postfix("mail")
+    assert hand.round() == 1
+    store.handover.tell_locked(name, AT)
+    assert hand.round() == 1
+    text = server.heard.rpartition(b"MAIL FROM")[2].replace(b"=\r\n", b"").decode()
+    assert "RCPT TO:<doctor@care.test>" in text
+    token = Token.parse(text.partition("/unlock/")[2][:43])
+    assert store.access.find_by_link(token.lookup, AT).purpose == "unlock"
+    assert store.access.find_by_link(token.lookup, AT).sealed == b""
 
 
 def test_a_report_that_the_client_does_not_want_is_not_sent(hand, release, store, events):
