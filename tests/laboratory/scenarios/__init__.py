@@ -9,7 +9,7 @@ from tests.laboratory.browser import BrowserError
 from tests.laboratory.certificates import OpensslError
 from tests.laboratory.laboratory import Laboratory, LaboratoryError
 from tests.laboratory.namespace import NamespaceError
-from tests.laboratory.scenarios import apart, download, failures, line
+from tests.laboratory.scenarios import apart, download, failures, follow, line
 from tests.laboratory.scenarios.proof import (
     BROKEN,
     CLINIC,
@@ -39,6 +39,7 @@ SCENARIOS = (
     Scenario("7", "milter stopped, table emptied, message requeued", line.every_failure_defers),
     Scenario("8", "sendmail(1), alias, .forward, always_bcc", line.no_way_around),
     Scenario("9", "refused by the peer, by the citizen, by our own mailbox", failures.reports_are_silent),
+    Scenario("10", f"one message to {JAN} and {CLINIC}, followed by its queue id", follow.by_one_id),
 )
 
 
