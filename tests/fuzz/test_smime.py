@@ -37,9 +37,9 @@ class World:
         self.file.write_bytes(self.p12)
         self.keys = KeyRing.load(folder / "keys", passwords=[PASSWORD.encode()])
         self.trust = Trust.load(certificates.authority.certificate)
-        sign = ("cms", "-sign", "-binary", "-signer", sender.certificate, "-inkey", sender.key)
-        self.opaque = openssl(*sign, "-nodetach", "-outform", "DER", stdin=TEXT)
-        self.detached = FROM + openssl(*sign, "-outform", "SMIME", "-crlfeol", stdin=TEXT)
+        self.sign = ("cms", "-sign", "-binary", "-signer", sender.certificate, "-inkey", sender.key)
+        self.opaque = openssl(*self.sign, "-nodetach", "-outform", "DER", stdin=TEXT)
+        self.detached = FROM + openssl(*self.sign, "-outform", "SMIME", "-crlfeol", stdin=TEXT)
         self.enveloped, self.authenticated = (
             openssl(
                 "cms", "-encrypt", "-binary", cipher, "-outform", "DER", recipient.certificate, stdin=TEXT
