@@ -25,6 +25,8 @@ SEQUENCE = 0x30
 SET = 0x31
 CONSTRUCTED = 0x20
 
+_LINE_ENDS = (b"\r\n", b"\n")
+
 
 def context(number: int, *, constructed: bool = True) -> int:
     """The identifier octet of a context-specific tag."""
@@ -219,7 +221,7 @@ class Fields:
             raise MalformedCms(f"{self._what} has fields that do not belong there")
 
 
-def parse(data: Buffer, work: Work, what: str = "CMS") -> Element:
+def parse(data: Buffer, work: Work, what: str = "BER") -> Element:
     """The one value that ``data`` holds, nothing behind it.
 
     Raises:
@@ -236,11 +238,17 @@ def parse(data: Buffer, work: Work, what: str = "CMS") -> Element:
 def content_info(data: Buffer, work: Work) -> tuple[bytes, Element]:
     """The type and the content of a ContentInfo (RFC 5652 section 3).
 
+    A line end behind it is none of it: a body without base64 has one from its way here.
+
     Raises:
         MalformedCms: it is not one.
         LimitExceeded: too deep, or too many values.
     """
-    fields = parse(data, work).fields(SEQUENCE, "content info")
+    view = memoryview(data)
+    element = _element(view, 0, len(view), work, 1)
+    if element.end != len(view) and bytes(view[element.end :][:3]) not in _LINE_ENDS:
+        raise MalformedCms(f"{len(view) - element.end} octets behind the CMS value")
+    fields = element.fields(SEQUENCE, "content info")
     oid = fields.next().object_identifier("content type")
     explicit = fields.next(context(0), "content").children
     fields.finish()

@@ -16,7 +16,7 @@ from nta_milter.smime.envelope import NOT_INTACT
 from nta_milter.smime.limits import Limits
 from nta_milter.smime.open import AROUND_CIPHERTEXT, open_message
 from nta_milter.smime.sign import sign
-from nta_milter.smime.transfer import encode_lines
+from nta_milter.smime.transfer import decode, encode_lines
 from tests.unit.smime import forge
 from tests.unit.smime.messages import around, content, mail, parse
 from tests.unit.smime.persons import NOW, person, recipient, ring, trust
@@ -241,6 +241,28 @@ def test_a_signature_inside_answers_for_cbc():
     entity = encrypt(sign(content(message), person("p256"), at=NOW), [recipient("rsa")], cipher="aes-128-cbc")
     found = opened(around(message, entity), "rsa")
     assert found.layers[0].flags == ()
+    assert found.signature == "good"
+
+
+@pytest.mark.parametrize("encoding", ["binary", "8bit", ""])
+@pytest.mark.parametrize(("end", "opens"), [(b"", True), (b"\r\n", True), (b"\n", True), (b"\r\n\r\n", False),
+    (b"\x00", False), (b" ", False), (b"\r", False), (b"\r\nx", False)])  # fmt: skip
+def test_a_line_end_behind_binary_cms_is_none_of_it(encoding, end, opens):
+    cms = forge.envelope(PLAIN, mode="gcm", name="aes-256-gcm") + end
+    headers = forge.message(b"").headers.without(("Content-Transfer-Encoding",))
+    headers = headers.add("Content-Transfer-Encoding", encoding) if encoding else headers
+    found = opened(Entity(headers, cms), "p256")
+    assert found.opened is opens
+    assert isinstance(found.error, MalformedCms) is not opens
+
+
+def test_a_binary_signature_part_is_read():
+    mail = forge.detached(forge.signed_data([forge.signer_info(forge.attributes())], content=None))
+    second = mail.body.index(b"Content-Transfer-Encoding: base64")
+    start = mail.body.index(b"\r\n\r\n", second) + 4
+    stop = mail.body.index(b"\r\n--grens--")
+    part = mail.body[second:start].replace(b"base64", b"binary") + decode(mail.body[start:stop])
+    found = opened(Entity(mail.headers, mail.body[:second] + part + mail.body[stop:]))
     assert found.signature == "good"
 
 
