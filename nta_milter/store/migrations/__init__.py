@@ -64,10 +64,7 @@ def migrate(database: Database, steps: Mapping[int, Step] = STEPS, wanted: int =
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         found = _version(connection)
         if found > wanted:
-            raise ConfigurationError(
-                f"has version {found} of the schema and this program knows {wanted}: it is too old",
-                where=database.name,
-            )
+            raise _newer(database, found, wanted)
         if found == 0:
             metadata.create_all(connection)
             connection.execute(schema_version.insert().values(version=wanted))
@@ -83,11 +80,23 @@ def require(database: Database) -> None:
     if not database.exists():
         raise ConfigurationError("is not there: run nta-milter store init", where=database.name)
     found = version(database)
-    if found != VERSION:
+    if found > VERSION:
+        raise _newer(database, found, VERSION)
+    if found < VERSION:
         raise ConfigurationError(
-            f"has version {found} of the schema, {VERSION} is needed: run nta-milter migrate",
+            f"has version {found} of the schema, {VERSION} is needed: stop the services, back it up and run "
+            "nta-milter migrate",
             where=database.name,
         )
+
+
+def _newer(database: Database, found: int, known: int) -> ConfigurationError:
+    """A step never goes back: only the program can be changed, or the database as it was."""
+    return ConfigurationError(
+        f"has version {found} of the schema, and this program knows {known}: a newer nta-milter has been here; "
+        "install that one again, or restore the database from before it",
+        where=database.name,
+    )
 
 
 def _version(connection: Connection) -> int:

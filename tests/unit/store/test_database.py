@@ -193,10 +193,20 @@ def test_a_database_that_is_newer_is_refused_and_stays_as_it_is(empty):
     migrate(empty)
     with empty.transaction() as connection:
         connection.execute(schema_version.update().values(version=VERSION + 1))
-    with pytest.raises(ConfigurationError, match="it is too old"):
-        migrate(empty)
-    with pytest.raises(ConfigurationError):
+    for refusing in (migrate, migrations.require):
+        with pytest.raises(ConfigurationError, match="a newer nta-milter has been here") as refused:
+            refusing(empty)
+        assert "migrate" not in refused.value.message
+    assert migrations.version(empty) == VERSION + 1
+
+
+def test_a_database_that_is_older_is_for_migrate(empty):
+    migrate(empty)
+    put_back(empty, VERSION - 1)
+    with pytest.raises(ConfigurationError, match=f"has version {VERSION - 1} .* run nta-milter migrate$"):
         migrations.require(empty)
+    assert migrate(empty) == VERSION - 1
+    migrations.require(empty)
 
 
 def test_processes_that_migrate_at_once_do_it_once(empty, url):
