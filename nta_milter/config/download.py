@@ -153,4 +153,19 @@ class WorkerSettings:
         "enter it, and without it there is none",
         default=Path("/run/nta-worker"),
     )
+    late_after: int = key(
+        "time that routed mail may wait in Postfix's queue, because a host cannot prove its certificate or "
+        "does not answer, before something is done about it; 0 = nothing is",
+        default=14_400,
+        unit="s",
+        minimum=0,
+        maximum=432_000,
+    )
+    late: Literal["report", "portal"] = key(
+        "what is done about late mail: report = its sender is told once, and Postfix goes on trying; portal "
+        "= a readable copy, whose sealed content is kept until then, can be opened in the portal (where "
+        "Postfix delivers it later all the same, the recipient has both), and of other mail the sender is "
+        "told",
+        default="report",
+    )
     interval: int = key("time between two looks at the queue", default=60, unit="s", minimum=1, maximum=3_600)

@@ -28,6 +28,7 @@ from nta_milter.store.keys import Token
 from nta_milter.store.rows import Delivery, Form
 
 _FOLDER = Path(__file__).parent
+_KINDS = {"4.4.7": "expired", "5.7.1": "refused"}
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
 
@@ -119,12 +120,13 @@ class Composer:
         """A report for the sender without a byte of the message (RFC 3464).
 
         RFC 6522 makes the part that would quote it optional. ``status`` (RFC 3463) says what it is: 2.x.x
-        sent, 4.4.7 expired, 5.7.1 refused, any other 5.x.x failed. ``detail`` says why in our own words; what
-        another host said is never repeated, since it may quote the message.
+        sent, 4.4.7 expired, any other 4.x.x delayed, 5.7.1 refused, any other 5.x.x failed. ``detail`` says
+        why in our own words; what another host said is never repeated, since it may quote the message.
         """
         status = status if _STATUS.fullmatch(status) else "5.0.0"
-        kind = {"2": "relayed", "4": "expired"}.get(status[0], "refused" if status == "5.7.1" else "failed")
-        detail = detail or _texts(self._language(delivery))["peer"].format(status=status)
+        kind = _KINDS.get(status) or {"2": "relayed", "4": "delayed"}.get(status[0], "failed")
+        texts = _texts(self._language(delivery))
+        detail = detail or texts.get(f"status {status}") or texts["peer"].format(status=status)
         written = self._write(kind, delivery, detail=detail)
         local = mail.at.astimezone(self._zone)
         recipient = delivery.sender or delivery.author
@@ -208,12 +210,19 @@ def _status_part(delivery: Delivery, status: str, host: str, at: datetime) -> by
         "",
         *(f"Original-Recipient: {value}" for value in _original(delivery)),
         f"Final-Recipient: {'rfc822' if is_ascii else 'utf-8'}; {plain(delivery.recipient)}",
-        f"Action: {'relayed' if status[0] == '2' else 'failed'}",
+        f"Action: {_action(status)}",
         f"Status: {status}",
         f"Last-Attempt-Date: {format_datetime(at)}",
         "",
     ]
     return "\r\n".join(lines).encode("utf-8", "replace")
+
+
+def _action(status: str) -> str:
+    """The field Action of a status (RFC 3464 section 2.3.3); what has expired is not tried again."""
+    if status[0] == "2":
+        return "relayed"
+    return "delayed" if status[0] == "4" and status not in _KINDS else "failed"
 
 
 def _original(delivery: Delivery) -> list[str]:

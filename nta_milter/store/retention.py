@@ -11,6 +11,7 @@ from sqlalchemy.sql import ColumnElement
 from nta_milter.store.access import add_submission
 from nta_milter.store.blobs import BlobStore
 from nta_milter.store.database import Database
+from nta_milter.store.late import under_way
 from nta_milter.store.outgoing import unfinished
 from nta_milter.store.query import delivery_of, delivery_rows
 from nta_milter.store.rows import READABLE, Delivery, DeliveryState, Form, MessageState
@@ -57,16 +58,25 @@ class Retention:
         self._database = database
         self._blobs = store
 
-    def sweep(self, at: datetime, forget_after: timedelta, *, resend: bool = True) -> Swept:
+    def sweep(
+        self,
+        at: datetime,
+        forget_after: timedelta,
+        *,
+        resend: bool = True,
+        copies_since: datetime | None = None,
+    ) -> Swept:
         """One round. Without ``resend`` the worker's key is dropped once all is sent.
+
+        Messages with a readable copy that Postfix took after ``copies_since`` keep their content.
 
         Raises:
             StoreUnavailable: the database or a blob cannot be changed; what was done stays done.
         """
         expired = self._expire(at)
         if not resend:
-            self._drop_worker_wraps()
-        shredded = [self.shred(message_id, at) for message_id in self._finished()]
+            self._drop_worker_wraps(copies_since)
+        shredded = [self.shred(message_id, at) for message_id in self._finished(copies_since)]
         gone = tuple(delivery for delivery in shredded if delivery is not None)
         return Swept(expired, gone, self._forget(at, forget_after), self._orphans(at))
 
@@ -134,7 +144,7 @@ class Retention:
             connection.execute(delete(rates).where(rates.c.began_at < at - RATE_LIFETIME))
         return found
 
-    def _drop_worker_wraps(self) -> None:
+    def _drop_worker_wraps(self, copies_since: datetime | None) -> None:
         with self._database.transaction() as connection:
             dropped = connection.execute(
                 update(messages)
@@ -142,15 +152,16 @@ class Retention:
                     messages.c.state == MessageState.RELEASED.value,
                     messages.c.worker_wrap.is_not(None),
                     ~unfinished(messages.c.id),
+                    *_no_copies(copies_since),
                 )
                 .values(worker_wrap=None)
             ).rowcount
         if dropped:
             self._database.checkpoint()
 
-    def _finished(self) -> list[str]:
+    def _finished(self, copies_since: datetime | None) -> list[str]:
         """Messages whose content nobody needs any more."""
-        wanted = (messages.c.state == MessageState.RELEASED.value, ~_needed())
+        wanted = (messages.c.state == MessageState.RELEASED.value, ~_needed(), *_no_copies(copies_since))
         with self._database.reading() as connection:
             return list(connection.execute(select(messages.c.id).where(*wanted)).scalars())
 
@@ -178,6 +189,11 @@ class Retention:
         for name in orphans:
             self._blobs.delete(name)
         return len(orphans)
+
+
+def _no_copies(since: datetime | None) -> tuple[ColumnElement[bool], ...]:
+    """The condition that no readable copy is under way since then; none where copies are not waited for."""
+    return () if since is None else (~under_way(messages.c.id, since),)
 
 
 def _needed() -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ ONCE_A_DAY = timedelta(days=1)
 MOST_RECIPIENTS = 1_000
 """Recipients of one message that a commit or report is recorded for (Postfix takes 1000)."""
 
+_MOVED = ("portal", "hold")
 _ABOUT_DELIVERY = (Form.COPY, Form.NOTIFICATION, Form.REMINDER, None)
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ class Answers:
         )
         if delivery.route == OPENED:
             self._refused_inside(delivery, read_bounces(content))
+        elif form is Form.COPY and delivery.route in _MOVED:
+            pass  # the portal has it by now; that Postfix gives its copy up is no failure
         elif bounce.action == "failed" and form in _ABOUT_DELIVERY:
             self._undeliverable(delivery, bounce.status)
 

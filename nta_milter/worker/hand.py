@@ -20,6 +20,7 @@ from nta_milter.outbox.addresses import bounce_address
 from nta_milter.outbox.compose import Composer, Identity
 from nta_milter.postfix.route import ROUTE_HEADER
 from nta_milter.store.keys import PrivateKeys, Token
+from nta_milter.store.late import UNPROVEN, UNREACHABLE
 from nta_milter.store.rows import Delivery, Form, NewLink, Submission
 from nta_milter.store.store import Store
 from nta_milter.worker.postqueue import Look
@@ -283,6 +284,12 @@ def wants_failure(delivery: Delivery) -> bool:
     return not notify or "FAILURE" in notify
 
 
+def wants_delay(delivery: Delivery) -> bool:
+    """Whether a report of delay is wanted: yes, unless the client said otherwise."""
+    notify = _notify(delivery)
+    return not notify or "DELAY" in notify
+
+
 def copied_arguments(delivery: Delivery) -> tuple[str, ...]:
     """The DSN arguments of a copy: reports of failure come to us, success we report ourselves."""
     original = [item for item in delivery.arguments if item.upper().startswith("ORCPT=")]
@@ -293,6 +300,8 @@ def _wanted(submission: Submission) -> bool:
     """Whether the client wants this report; that a message expired in the portal is no delivery report."""
     if submission.status.startswith("2"):
         return wants_success(submission.delivery)
+    if submission.status in (UNPROVEN, UNREACHABLE):
+        return wants_delay(submission.delivery)
     return wants_failure(submission.delivery)
 
 

@@ -29,6 +29,7 @@ from nta_milter.store.store import open_store, private_keys
 from nta_milter.worker.again import Again, Decider
 from nta_milter.worker.answer import Answers
 from nta_milter.worker.hand import Hand
+from nta_milter.worker.late import LateWatch
 from nta_milter.worker.lists import Lists
 from nta_milter.worker.metrics import METRICS, State, duty_name
 from nta_milter.worker.postqueue import Postqueue
@@ -80,7 +81,8 @@ class Worker:
         self._hand = Hand(settings, store, keys, audit, postqueue.look, clock, self._hostname)
         self._again = Again(settings, store, keys, audit, decide, clock)
         self._watch = Watch(settings, store, audit, postqueue, clock)
-        self._sweep = Sweep(settings, store, audit, _signer(settings), clock)
+        self._late = LateWatch(settings, store, audit, postqueue.look, clock)
+        self._sweep = Sweep(settings, store, audit, _signer(settings), clock, self._late.kept_since)
         self._lists = Lists(settings, clock, self._stopping.is_set)
         self._state = State(settings, store.database, registry, clock, lambda: self._watch.commits)
         registry.collect(self._state.collect)
@@ -142,6 +144,8 @@ class Worker:
         turn = 0
         while not self._stopping.is_set():
             self._try(self._watch.round)
+            if self._try(self._late.round):
+                self._due.set()
             if turn % SWEEP_EVERY == 0:
                 self._try(self._sweep.round)
                 self._try(self._sweep.checkpoint)

@@ -24,7 +24,10 @@ class Sweep:
         audit: AuditWriter,
         signer: Signer | None,
         clock: Callable[[], datetime],
+        copies_since: Callable[[], datetime | None] = lambda: None,
     ) -> None:
+        """``copies_since`` says which copies' content is still needed (LateWatch.kept_since)."""
+        self._copies_since = copies_since
         self._settings = settings
         self._store = store
         self._audit = audit
@@ -42,7 +45,9 @@ class Sweep:
         if remind:
             self._store.handover.remind(at, timedelta(days=remind))
         forget_after = timedelta(days=self._settings.store.forget_after)
-        swept = self._store.retention.sweep(at, forget_after, resend=self._settings.portal.resend)
+        swept = self._store.retention.sweep(
+            at, forget_after, resend=self._settings.portal.resend, copies_since=self._copies_since()
+        )
         for delivery in swept.expired:
             self._audit.write(record_of(Event.EXPIRED, delivery, at))
         for delivery in swept.shredded:

@@ -195,6 +195,23 @@ def test_invariant_13_a_report_has_a_status_and_no_third_part(composer, status, 
     assert not about_recipient["X"]
 
 
+@pytest.mark.parametrize(
+    ("language", "status", "words"),
+    [
+        ("nl", "4.7.5", "kan niet bewijzen dat de verbinding met hem veilig is"),
+        ("en", "4.7.5", "cannot prove that the connection to it is secure"),
+        ("nl", "4.4.1", "is niet bereikbaar"),
+        ("en", "4.4.1", "cannot be reached"),
+    ],
+)
+def test_a_report_of_delay_says_why_and_that_it_is_tried_again(composer, language, status, words):
+    made = composer.report(delivery(language=language), status, "", MAIL)
+    text = " ".join(texts(made)[0].split())
+    assert words in text
+    assert ("Wij blijven het proberen" if language == "nl" else "We keep trying") in text
+    assert b"\r\nAction: delayed\r\n" in bytes(made)
+
+
 def test_a_report_gives_the_clients_own_recipient_back_and_takes_other_letters(composer):
     made = composer.report(
         delivery(recipient="jän@citizen.test", arguments=("ORCPT=utf-8;j+C3+A4n@citizen.test",)),
