@@ -20,7 +20,7 @@ from nta_milter.worker.postqueue import Postqueue, Queued
 from nta_milter.worker.record import record_of
 
 LATE = timedelta(minutes=2)
-"""A commit that waits for longer is an alarm."""
+"""A commit that waits for longer is an alarm, told again each time that it has waited twice as long."""
 LOOKS = 2
 """How many looks must miss a message before it is given up."""
 
@@ -44,6 +44,7 @@ class Watch:
         self._postqueue = postqueue
         self._clock = clock
         self._missed: dict[str, int] = {}
+        self._told: dict[str, timedelta] = {}
         self.commits: tuple[datetime, ...] = ()
         """Since when each commit in the queue waits, as it was seen last."""
 
@@ -72,8 +73,12 @@ class Watch:
 
     def _hurry(self, queued: Iterable[Queued], at: datetime) -> None:
         """A commit that was deferred is tried now, since we are there."""
-        for each in queued:
-            if commits(each) and each.arrived_at < at - LATE:
+        late = [each for each in queued if commits(each) and each.arrived_at < at - LATE]
+        told = {each.queue_id: self._told.get(each.queue_id, timedelta(0)) for each in late}
+        for each in late:
+            waited = at - each.arrived_at
+            if waited >= 2 * told[each.queue_id]:
+                told[each.queue_id] = waited
                 tell(
                     log,
                     logging.ERROR,
@@ -83,8 +88,9 @@ class Watch:
                     since=each.arrived_at.isoformat(),
                     reason="; ".join(reason for reason in each.reasons if reason) or "none",
                 )
-                if each.queue == "deferred":
-                    self._postqueue.deliver_now(each.queue_id)
+            if each.queue == "deferred":
+                self._postqueue.deliver_now(each.queue_id)
+        self._told = told
 
     def _give_up(self, attempt_id: str, queue_id: str) -> None:
         delivery = self._store.outgoing.abandon(attempt_id)

@@ -93,8 +93,8 @@ def require(database: Database) -> None:
 def _newer(database: Database, found: int, known: int) -> ConfigurationError:
     """A step never goes back: only the program can be changed, or the database as it was."""
     return ConfigurationError(
-        f"has version {found} of the schema, and this program knows {known}: a newer nta-milter has been here; "
-        "install that one again, or restore the database from before it",
+        f"has version {found} of the schema, and this program knows {known}: a newer nta-milter has been "
+        "here; install that one again, or restore the database from before it",
         where=database.name,
     )
 

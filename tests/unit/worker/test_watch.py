@@ -94,3 +94,26 @@ def test_a_commit_that_waits_long_is_an_alarm_and_hurried(watch, prepared, queue
     queue.holds = [queued(address, queue="hold", queue_id="4HELD")]
     watch.round()
     assert queue.hurried == ["4LATE"]
+
+
+def test_a_late_commit_is_told_again_when_it_has_waited_twice_as_long(watch, prepared, queue, clock, caplog):
+    address, _ = prepared
+
+    def told_in(minutes):
+        """At which minutes it is told, looked at every ten seconds."""
+        found = []
+        for second in range(10, minutes * 60 + 1, 10):
+            clock.advance(seconds=10)
+            caplog.clear()
+            watch.round()
+            found += [second / 60] * caplog.text.count("event=commit-late")
+        return found
+
+    queue.holds = [queued(address, queue_id="4LATE")]
+    first, *later = told_in(40)
+    assert later == pytest.approx([2 * first, 4 * first, 8 * first, 16 * first])
+    assert len(queue.hurried) == 6 * 40 - 12
+    queue.holds = []
+    assert told_in(1) == []
+    queue.holds = [queued(address, queue_id="4LATE", at=clock())]
+    assert told_in(3) == [pytest.approx(first)]
