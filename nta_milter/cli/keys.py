@@ -127,7 +127,8 @@ def _passwords(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    files = _survey(loaded(arguments).settings)
+    settings = loaded(arguments).settings
+    files = _survey(settings)
     at = arguments.at or datetime.now(UTC)
     keys = [key for file in files for key in file.keys]
     errors = [(file.file.name, file.error.message) for file in files if file.error is not None]
@@ -153,7 +154,7 @@ def _list(arguments: argparse.Namespace) -> int:
         for name, text in errors:
             print(f"{name}: {text}")
         if not files:
-            print("no key files")
+            print(f"no key files in {settings.smime.keys}; nta-milter keys import FILE brings one")
     return 0 if keys and not errors else EXIT_NO
 
 

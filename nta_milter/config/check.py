@@ -221,7 +221,7 @@ def _portal(settings: Settings) -> Iterator[Problem]:
     if url and not _PAGES.fullmatch(url):
         yield (
             ("portal", "url"),
-            f"{url} is not https://NAME without path and final slash "
+            f"{url} is not https://NAME, without a path and without a slash at the end "
             "(http:// on 127.0.0.1 or localhost only)",
         )
     found = _PAGES_SOCKET.fullmatch(settings.portal.socket)

@@ -134,7 +134,8 @@ def _convert(hint: Any, value: Any) -> Any:
     """
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise ValueError(f"{_kind(value)} cannot stand here; {allowed(hint)}")
+            written = f"; write [{toml(value)}]" if isinstance(value, str) else ""
+            raise ValueError(f"{_kind(value)} cannot stand here; {allowed(hint)}{written}")
         return tuple(_convert(get_args(hint)[0], element) for element in value)
     if get_origin(hint) is Literal:
         return _choice(hint, value)

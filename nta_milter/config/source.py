@@ -33,6 +33,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 """What may hold or end a line: strings, comments, brackets and line ends."""
+_WORD = re.compile(r"[A-Za-z/@][^\s,\]}#]*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -109,7 +110,12 @@ def _text(path: Path) -> str:
 def _syntax_error(path: Path, text: str, message: str) -> ConfigurationError:
     found = _AT_LINE.search(message)
     if found is not None:
-        line, message = int(found[1]), f"{message[: found.start()]}, column {found[2]}"
+        line, column = int(found[1]), int(found[2])
+        word = _WORD.match(text.split("\n")[line - 1][column - 1 :])
+        hint = (
+            f'; a text stands in quotes: "{word[0]}"' if word and message.startswith("Invalid value") else ""
+        )
+        message = f"{message[: found.start()]}, column {column}{hint}"
     else:
         line = text.rstrip().count("\n") + 1
         message = message.removesuffix(" (at end of document)")

@@ -14,7 +14,7 @@ from nta_milter.config.model import Settings
 from nta_milter.errors import RoutingNotProven
 from nta_milter.postfix import bypass, live, ways
 from nta_milter.postfix.configuration import Configuration, Postfix, postfix_name
-from nta_milter.postfix.finding import Finding, Level
+from nta_milter.postfix.finding import INSTALL, SHIPPED, Finding, Level
 from nta_milter.postfix.proof import prove
 from nta_milter.postfix.route import OUTGOING
 
@@ -61,6 +61,16 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
     except RoutingNotProven as error:
         return (Finding(Level.FAULT, "unreadable", str(error), "mend what postconf complains about"),)
     examined = Examined(read, settings, postfix_name(settings.milter.socket))
+    if not _is_joined(examined):
+        return (
+            Finding(
+                Level.FAULT,
+                "not-joined",
+                f"{postfix.configuration} is not joined with nta-milter: no service carries the milter, and "
+                "master.cf has no transport nta",
+                f"follow {INSTALL} from the step where Postfix is joined; then run this again",
+            ),
+        )
     proof = prove(
         postfix,
         0.0,
@@ -68,7 +78,7 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
         ours=examined.ours,
         copies=bool(settings.store.url),
     )
-    mend = "use packaging/postfix as it is shipped (nta-milter(8))"
+    mend = f"use the lines and tables of {SHIPPED} as they are shipped"
     found = [Finding(Level.FAULT, "route-not-proven", fault, mend, _command(fault)) for fault in proof.faults]
     if not proof.inside and not proof.faults:
         found.append(
@@ -83,6 +93,16 @@ def examine(postfix: Postfix, settings: Settings) -> tuple[Finding, ...]:
     for check in CHECKS:
         found.extend(check(examined))
     return tuple(found)
+
+
+def _is_joined(examined: Examined) -> bool:
+    """Whether anything of ours is in main.cf or master.cf: before, each single fault would only confuse."""
+    carried = any(examined.ours in value for value in examined.read.parameters.values())
+    return (
+        "nta/unix" in examined.read.commands
+        or carried
+        or any(examined.position(name) is not None for name in examined.smtpd())
+    )
 
 
 _DIFFERS = re.compile(
@@ -111,7 +131,7 @@ def _milter_is_used(examined: Examined) -> Iterator[Finding]:
                 level,
                 f"no-{side}-listener",
                 f"no smtpd service has both nta-milter and milter_macro_defaults=nta_side={side}",
-                f"add them to the service for {side} mail (packaging/postfix/master.cf)",
+                f"add them to the service for {side} mail, as {SHIPPED}/master.cf has it",
             )
 
 
@@ -210,7 +230,7 @@ def _bypasses(examined: Examined) -> Iterator[Finding]:
             Level.FAULT,
             "sendmail-past-milter",
             "mail by sendmail(1) passes no milter: cron, PHP and local users send in clear",
-            "give pickup a cleanup with non_smtpd_milters (packaging/postfix/master.cf)",
+            f"give pickup a cleanup with non_smtpd_milters, as {SHIPPED}/master.cf has it",
         )
     if examined.read.parameters["smtpd_milter_maps"]:
         yield Finding(

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+SHIPPED = "/usr/share/nta-milter/postfix"
+"""Where the package has the tables and lines for Postfix; in the source it is packaging/postfix."""
+
+INSTALL = "/usr/share/doc/nta-milter/install.md"
+"""The steps in which Postfix is joined."""
+
 
 class Level(Enum):
     """How bad: a FAULT leaks, loses or blocks mail; a WARNING is a risk; a NOTE is worth knowing."""

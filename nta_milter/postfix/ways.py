@@ -9,7 +9,7 @@ from pathlib import Path
 from nta_milter.config.model import Settings
 from nta_milter.postfix import bypass, live
 from nta_milter.postfix.configuration import Configuration, files_of
-from nta_milter.postfix.finding import Finding, Level
+from nta_milter.postfix.finding import SHIPPED, Finding, Level
 from nta_milter.postfix.route import OUTGOING
 
 FOR_USERS = ("submission", "submissions", "smtps", "587", "465")
@@ -89,7 +89,7 @@ def probe_listener(read: Configuration, ours: str, settings: Settings) -> Iterat
             "no-probe-listener",
             f"no service is marked probe: nta-milter cannot probe Postfix at {settings.routing.probe}, "
             "and routes nothing",
-            "add the service 127.0.0.1:10587 of packaging/postfix/master.cf",
+            f"add the service 127.0.0.1:10587 of {SHIPPED}/master.cf",
         )
 
 

@@ -14,6 +14,7 @@ def file(tmp_path, monkeypatch):
         '[policy]\nmode = "content"\npatient_number = \'\\bP-\\d{7}\\b\'\nwords = ["é \\" \\\\"]\n'
         '[dns]\ntimeout = 0.5\n[[rules]]\nname = "a"\nrecipient = "@hospital.test"\n[[rules]]\nname = "b"\n'
         '[smime.bindings]\n"a b.p12" = ["@care.test", "x@care.test"]\n[secrets]\nkeys_password = "/x y"\n'
+        '[internal]\ndomains = ["care.test"]\n'
     )
     monkeypatch.setenv(ENVIRONMENT, str(path))
     return path
@@ -21,7 +22,40 @@ def file(tmp_path, monkeypatch):
 
 def test_check_says_that_there_are_no_mistakes(file, capsys):
     assert main(["config", "check"]) == 0
+    first, *absent = capsys.readouterr().out.splitlines()
+    assert first == f"{file}: no mistakes"
+    assert "not there yet, or not for you to see: smime.keys: /etc/nta-milter/keys" in absent
+
+
+def test_check_says_what_is_named_and_is_not_there(file, tmp_path, capsys):
+    for name in ("keys", "certificates", "trust", "spool", "postfix"):
+        (tmp_path / name).mkdir()
+    file.write_text(
+        "policy.mode = 'always'\ninternal.domains = ['care.test']\n"
+        f"milter.spool = '{tmp_path}/spool'\nrouting.postfix = '{tmp_path}/postfix'\n[smime]\n"
+        + "".join(f"{name} = '{tmp_path}/{name}'\n" for name in ("keys", "certificates", "trust"))
+    )
+    assert main(["config", "check"]) == 0
     assert capsys.readouterr().out == f"{file}: no mistakes\n"
+    (tmp_path / "keys").rmdir()
+    assert main(["config", "check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["absent"] == {"smime.keys": f"{tmp_path}/keys"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("policy.mode = 'always'\n", "internal.domains: must name at least one domain"),
+        (
+            "policy.mode = 'always'\ninternal.domains = ['care.test']\nstore.url = '/var/lib/store'\n",
+            "store.url: is not a database URL such as sqlite:////path",
+        ),
+    ],
+)
+def test_check_names_what_would_keep_a_service_from_starting(file, capsys, text, words):
+    file.write_text(text)
+    assert main(["config", "check"]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_check_names_each_mistake_on_a_line(file, tmp_path, capsys):
@@ -46,11 +80,16 @@ def test_check_compiles_words_and_patterns_too(file, tmp_path, capsys):
 
 def test_check_reports_to_programs_as_json(file, tmp_path, capsys):
     assert main(["config", "check", "--json", str(file)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"files": [str(file)], "problems": []}
+    assert {**json.loads(capsys.readouterr().out), "absent": {}} == {
+        "files": [str(file)],
+        "problems": [],
+        "absent": {},
+    }
     assert main(["config", "check", "--json", str(tmp_path)]) == 2
     assert json.loads(capsys.readouterr().out) == {
         "files": [],
         "problems": [{"where": str(tmp_path), "text": "is not a regular file"}],
+        "absent": {},
     }
 
 

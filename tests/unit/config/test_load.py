@@ -129,6 +129,15 @@ def names_of(table: str) -> str:
         ("[dns]\nttl_cap = 0x" + "f" * 6000, "c.toml:2: dns.ttl_cap: the number is too large"),
         ("[dns\n", "c.toml:1: is not TOML: Expected ']' at the end of a table declaration, column 5"),
         ("a = 1\na = 2", "c.toml:2: is not TOML: Cannot overwrite a value"),
+        (
+            "mode = shadow",
+            'c.toml:1: is not TOML: Invalid value, column 8; a text stands in quotes: "shadow"',
+        ),
+        ("a = [ /x/y, 1]", 'c.toml:1: is not TOML: Invalid value, column 7; a text stands in quotes: "/x/y"'),
+        (
+            "[internal]\ndomains = 'care.test'",
+            'c.toml:2: internal.domains: text cannot stand here; an array, each element: text; write ["care.test"]',
+        ),
         (b"a = '\xe9'", "c.toml:1: is not UTF-8: byte 0xe9"),
         (b"\n" + LEAST.encode("utf-16")[2:], "c.toml:2: is not TOML: "),
         (b"\xef\xbb\xbfa = 1", "c.toml:1: begins with a byte order mark; save it as UTF-8 without one"),

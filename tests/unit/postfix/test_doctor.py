@@ -6,7 +6,7 @@ from nta_milter.config.model import InternalSettings, MilterSettings, PolicySett
 from nta_milter.postfix.configuration import Postfix
 from nta_milter.postfix.doctor import examine
 from nta_milter.postfix.finding import Level
-from tests.unit.postfix.conftest import cold, edit
+from tests.unit.postfix.conftest import STOCK_MASTER, cold, edit
 
 SETTINGS = Settings(policy=PolicySettings(mode="content"), internal=InternalSettings(domains=("care.test",)))
 
@@ -180,6 +180,14 @@ def test_a_tcp_socket_is_worth_a_note(configuration):
     )
     edit(configuration / "main.cf", r"^nta_milter =.*$", "nta_milter = inet:127.0.0.1:8890")
     assert {finding.code for finding in found(configuration, settings)} == {"tcp-socket"}
+
+
+def test_a_postfix_of_before_is_one_fault_that_says_where_to_go_on(configuration):
+    (configuration / "main.cf").write_text("compatibility_level = 3.6\nmyhostname = mx.care.test\n")
+    (configuration / "master.cf").write_text(STOCK_MASTER)
+    (finding,) = examine(Postfix(cold(configuration)), SETTINGS)
+    assert (finding.level, finding.code) == (Level.FAULT, "not-joined")
+    assert "install.md" in finding.mend
 
 
 def test_a_configuration_that_cannot_be_read_is_one_fault(tmp_path):
