@@ -36,7 +36,7 @@ from nta_milter.milter.metrics import Counted
 from nta_milter.milter.session import Submission
 from nta_milter.milter.stream import Stream
 from nta_milter.monitor.log import tell, tell_crash
-from nta_milter.outbound import smime
+from nta_milter.outbound import automatic, smime
 from nta_milter.outbound.copies import copies, stays
 from nta_milter.outbound.inspect import Inspection, inspect, is_internal, is_outgoing
 from nta_milter.outbound.plan import Plan, plan, route_value
@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 UNMARKED = Reply.temporary("this listener has no side marker for nta-milter (milter_macro_defaults)", "4.3.5")
 NO_PROBE = Reply.permanent("this listener takes probes of nta-milter alone")
 STOPPING = Reply.temporary("nta-milter is stopping", "4.3.2")
+REDUCED = Reason("reduced", "a report about a secure message, without what it quotes")
 BUSY = Reply.temporary("the message cannot be handled now, try again later", "4.3.0")
 INTERNAL_ERROR = Reply.temporary("internal error, the message is kept by its sender", "4.3.0")
 
@@ -238,6 +239,9 @@ class Service:
         routing = job.snapshot.routing.current() if job.inspection.needs_route else None
         made = plan(job.inspection, job.reports, job.submission.client, job.snapshot, routing, job.at)
         self._counted.decided(made, job.reports)
+        if (reduced := self._reduced(job, made)) is not None:
+            self._end(job, reduced)
+            return
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
         if isinstance(outcome.body, LongBody):
@@ -252,6 +256,19 @@ class Service:
             reasons=made.combined.text,
         )
         self._end(job, outcome)
+
+    def _reduced(self, job: Job, made: Plan) -> Outcome | None:
+        """A report about a secure message, which nobody could keep, goes without what it quotes."""
+        refused = made.combined.route is Route.REJECT and not made.combined.apart
+        if not refused or job.submission.message.sender:
+            return None
+        message = job.submission.message
+        headers = smime.secured(message, job.snapshot)
+        outcome = automatic.reduced(made.inspection.part, message.body, headers)
+        if outcome is not None:
+            self._audit.write(job.record(Event.SENT, Route.PASS.value, (REDUCED,)))
+            job.log(logging.INFO, "outgoing", route="pass", sensitive=made.sensitivity, reasons=REDUCED.text)
+        return outcome
 
     def _carry_out(self, job: Job, made: Plan) -> Outcome:
         message = job.submission.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -21,14 +22,29 @@ from nta_milter.smime.keystore import PrivateKey
 from nta_milter.smime.protect import protect
 from nta_milter.smime.sign import sign_pieces
 
-OUTER_FIELDS = ("From", "To", "Cc", "Date", "Message-ID", "References", "In-Reply-To")
+AUTOMATIC_FIELDS = ("Auto-Submitted", "Precedence")
+"""What keeps a program from answering a program (RFC 3834); their keyword alone stands outside."""
+
+OUTER_FIELDS = (
+    *("From", "To", "Cc", "Date", "Message-ID", "References", "In-Reply-To"),
+    *AUTOMATIC_FIELDS,
+)
 """What may be seen from outside besides Subject and the MIME fields; of people the addresses alone."""
 
-INNER_FIELDS = (*OUTER_FIELDS, "Subject", "Reply-To", "Sender", "Importance", "Keywords", "Comments")
+INNER_FIELDS = (
+    *OUTER_FIELDS,
+    *("Subject", "Reply-To", "Sender", "Importance", "Keywords", "Comments"),
+    *("Disposition-Notification-To", "List-Id", "List-Post", "List-Unsubscribe"),
+)
 """What travels inside; any other field, trace and signatures of before us included, ends here."""
 
 AT_ONCE = 200_000
 """Longest body, in bytes, that is made before the first of it is sent."""
+
+_AUTOMATIC = frozenset(name.lower().encode() for name in AUTOMATIC_FIELDS)
+_KEYWORD = re.compile(
+    rb"(?:no|auto-generated|auto-replied|auto-notified|bulk|list|junk)(?![\w-])", re.IGNORECASE
+)
 
 
 def rewrite(plan: Plan, snapshot: Snapshot, at: datetime) -> Outcome:
@@ -117,6 +133,9 @@ def outer_fields(headers: Headers) -> Headers:
             mailboxes = address_list([field.value]).mailboxes
             addresses = ",\r\n ".join(mailbox.address for mailbox in mailboxes)
             fields.append(HeaderField(field.name, f" {addresses or 'undisclosed-recipients:;'}".encode()))
+        elif field.name.lower() in _AUTOMATIC:
+            keyword = _KEYWORD.match(field.value)
+            fields.extend([HeaderField(field.name, b" " + keyword[0])] if keyword else [])
         else:
             fields.append(field)
     return Headers(tuple(fields))
