@@ -136,7 +136,10 @@ def names_of(table: str) -> str:
         ("a = [ /x/y, 1]", 'c.toml:1: is not TOML: Invalid value, column 7; a text stands in quotes: "/x/y"'),
         (
             "[internal]\ndomains = 'care.test'",
-            'c.toml:2: internal.domains: text cannot stand here; an array, each element: text; write ["care.test"]',
+            (
+                "[internal]\ndomains = 'care.test'",
+                'c.toml:2: internal.domains: text cannot stand here; an array, each element: text; write ["care.test"]',
+            ),
         ),
         (b"a = '\xe9'", "c.toml:1: is not UTF-8: byte 0xe9"),
         (b"\n" + LEAST.encode("utf-16")[2:], "c.toml:2: is not TOML: "),
