@@ -138,7 +138,8 @@ def names_of(table: str) -> str:
             "[internal]\ndomains = 'care.test'",
             (
                 "[internal]\ndomains = 'care.test'",
-                'c.toml:2: internal.domains: text cannot stand here; an array, each element: text; write ["care.test"]',
+                "c.toml:2: internal.domains: text cannot stand here; an array, each element: text; "
+                'write ["care.test"]',
             ),
         ),
         (b"a = '\xe9'", "c.toml:1: is not UTF-8: byte 0xe9"),
