@@ -102,8 +102,16 @@ def _keys(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
-    """Folders that must be there, and whose content nobody else may read or write."""
-    for path, others in ((settings.smime.keys, "read"), (settings.milter.spool, "read")):
+    """Folders that must be there, and whose content or names nobody else may see."""
+    for path, level, why in (
+        (settings.smime.keys, Level.FAULT, "nobody but nta-milter may read it"),
+        (settings.milter.spool, Level.FAULT, "nobody but nta-milter may read it"),
+        (
+            settings.smime.certificates,
+            Level.WARNING,
+            "its files are named after those who get encrypted mail; the group of milter and worker reads it",
+        ),
+    ):
         try:
             mode = path.stat().st_mode
         except OSError as error:
@@ -111,10 +119,10 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             continue
         if mode & stat.S_IRWXO:
             yield Finding(
-                Level.FAULT,
+                level,
                 "folder-open",
                 f"{path} is open to everybody (mode {stat.S_IMODE(mode):o})",
-                f"nobody but nta-milter may {others} it",
+                why,
                 f"chmod o= {path}",
             )
     kind, _, socket = settings.milter.socket.partition(":")

@@ -117,6 +117,7 @@ def test_users_groups_and_modes_are_those_of_the_design(machine):
     modes = {
         "/etc/nta-milter/nta-milter.toml": "640 root nta-store",
         "/etc/nta-milter/keys": "750 root nta-milter",
+        "/etc/nta-milter/certificates": "750 root nta-store",
         "/etc/nta-milter/secrets": "700 root root",
         "/etc/nta-milter/secrets/keys-password": "600 root root",
         "/etc/nta-milter/public": "755 root root",
@@ -224,6 +225,19 @@ def test_the_web_server_reaches_the_portal_and_nobody_else_does(world):
     assert "PermissionError" in world.run(visitor.format("nobody", "nogroup"), check=False)
 
 
+def test_the_names_of_recipients_are_for_those_who_encrypt_to_them(world):
+    names, listing = "/etc/nta-milter/certificates", "ls -l /etc/nta-milter/certificates/hospital.test.pem"
+    for user in ("nta-milter", "nta-worker"):
+        process = world.run(f"systemctl show -P MainPID {user}").strip()
+        become = f"setpriv --reuid {user} --regid {user} --init-groups"
+        world.run(f"nsenter -t {process} -m -- {become} {listing}")
+    portal = world.run("systemctl show -P MainPID nta-portal").strip()
+    assert world.run(f"nsenter -t {portal} -m -- stat -c '%a' {names}").strip() == "0"
+    assert "Permission denied" in world.run(
+        f"setpriv --reuid nobody --regid nogroup --clear-groups {listing}", check=False
+    )
+
+
 @pytest.mark.parametrize("user", ["nta-portal", "nta-worker"])
 def test_no_other_service_can_read_the_keys(world, user):
     become = f"setpriv --reuid {user} --regid {user} --init-groups"
@@ -260,6 +274,17 @@ def test_an_upgrade_restarts_what_runs_and_keeps_what_was_made(world):
     after = world.run("systemctl show -P MainPID nta-milter nta-worker nta-portal")
     assert not set(process.split()) & set(after.split())
     assert world.run(block_with("is-active").splitlines()[1]).split() == ["active"] * 3
+
+
+def test_an_upgrade_closes_the_folder_of_certificates_unless_an_administrator_keeps_it_open(world):
+    folder = "/etc/nta-milter/certificates"
+    opened = (
+        f"chgrp root {folder}; chmod 755 {folder}; dpkg -i /root/nta-milter_*.deb; stat -c '%a %G' {folder}"
+    )
+    assert world.run(opened, limit=90).endswith("\n750 nta-store\n")
+    world.run(f"dpkg-statoverride --update --add root root 0755 {folder}")
+    assert world.run(opened, limit=90).endswith("\n755 root\n")
+    world.run(f"dpkg-statoverride --remove {folder}")
 
 
 def test_the_services_stop_when_they_are_told_to(world):
