@@ -45,7 +45,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="file with the access code that was agreed with the recipient; - is standard input",
     )
     given.add_argument(
-        "--phone", metavar="NUMBER", help="mobile number, such as +31612345678; kept for codes by SMS"
+        "--phone",
+        metavar="NUMBER",
+        help="mobile number, such as +31612345678, for codes by SMS; needs portal.sms_command",
     )
     add_config(add)
     add_json(add)
@@ -90,11 +92,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add(arguments: argparse.Namespace) -> int:
     address = _address(arguments.address)
+    settings = loaded(arguments).settings
     if arguments.phone is not None:
         kind, value = phone.KIND, phone.normal(arguments.phone)
+        if not settings.portal.sms_command:
+            raise ConfigurationError(
+                "is empty: nothing sends codes to a telephone", where="portal.sms_command"
+            )
     else:
         kind, value = code.KIND, code.hashed(_code(arguments.code_file))
-    settings = loaded(arguments).settings
     factor = Factor(address, kind, value, getpass.getuser(), datetime.now(UTC))
     with opened(settings) as store:
         record(settings, _event(Event.FACTOR_SET, address, kind))

@@ -224,6 +224,8 @@ def _portal(settings: Settings) -> Iterator[Problem]:
             f"{url} is not https://NAME, without a path and without a slash at the end "
             "(http:// on 127.0.0.1 or localhost only)",
         )
+    if settings.portal.sms_command and not settings.portal.sms_command[0].startswith("/"):
+        yield ("portal", "sms_command"), "must begin with the full path of a program"
     found = _PAGES_SOCKET.fullmatch(settings.portal.socket)
     if found is None or (found[2] and not 0 < int(found[2]) < 65536):
         yield ("portal", "socket"), "must be unix:/PATH or inet:PORT@127.0.0.1"

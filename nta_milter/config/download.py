@@ -84,6 +84,14 @@ class PortalSettings:
         minimum=0,
         maximum=200_000_000,
     )
+    sms_command: tuple[str, ...] = key(
+        "program with its arguments that sends a code to a mobile telephone. Of its input, the first line is "
+        "the number (+31612345678) and the rest the text; it ends with status 0 when that is on its way. It "
+        "runs as nta-portal, whose unit lets it reach this host alone: add IPAddressAllow= there. Empty = no "
+        "codes by SMS",
+        default=(),
+        example='["/usr/local/bin/send-sms"]',
+    )
     lock_after: int = key(
         "wrong codes in one day, wherever they come from, after which a link opens nothing for that day; "
         "0 = never",

@@ -140,7 +140,11 @@ def _keys(settings: Settings) -> KeyRing:
     return KeyRing.load(settings.smime.keys, passwords=passwords, bindings=settings.smime.bindings)
 
 
+def _same_store(before: Settings, now: Settings) -> bool:
+    return before.store == now.store and bool(before.portal.sms_command) == bool(now.portal.sms_command)
+
+
 def _store(settings: Settings, previous: Snapshot | None) -> Store | None:
-    if previous is not None and previous.store is not None and previous.settings.store == settings.store:
+    if previous is not None and previous.store is not None and _same_store(previous.settings, settings):
         return previous.store
     return open_store(settings) if settings.store.url else None

@@ -19,6 +19,8 @@ NETWORK_PERIOD = timedelta(hours=1)
 TRIES = 5
 """Codes for one link from one network in a period."""
 PERIOD = timedelta(minutes=15)
+CODES, DAY_CODES = 3, 10
+"""One-time codes for one link in PERIOD, and a day: each may cost money, and rings somebody's telephone."""
 DAY_TRIES = 20
 """The same, a day: after that a stranger who has the link is locked out, and the patient elsewhere not."""
 DAY = timedelta(days=1)
@@ -47,6 +49,15 @@ class Locks:
             count(f"network {network}", at, NETWORK_PERIOD) <= NETWORK_TRIES
             and count(f"try {network} {lookup}", at, PERIOD) <= TRIES
             and count(_day(network, lookup), at, DAY) <= DAY_TRIES
+        )
+
+    def may_ask(self, network: str, lookup: str, at: datetime) -> bool:
+        """Count a request for a one-time code; False when it is one too many."""
+        count = self.access.count
+        return (
+            count(f"network {network}", at, NETWORK_PERIOD) <= NETWORK_TRIES
+            and count(f"sent {lookup}", at, PERIOD) <= CODES
+            and count(f"sent-day {lookup}", at, DAY) <= DAY_CODES
         )
 
     def is_locked(self, lookup: str, at: datetime) -> bool:

@@ -6,7 +6,7 @@ Every method may raise StoreUnavailable. Moments are given in, so that a test ne
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+from collections.abc import Collection, Container
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,8 +35,10 @@ from nta_milter.store.schema import blobs, deliveries, factors, messages, submis
 class Handover:
     """The rows of what is to be handed to Postfix."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, asked: Collection[str] = ASKED) -> None:
+        """``asked``: the kinds of second factor that the portal can ask for."""
         self._database = database
+        self._asked = asked
 
     # Handing to Postfix
 
@@ -234,7 +236,7 @@ class Handover:
 
     def release_held(self, at: datetime) -> tuple[Delivery, ...]:
         """Let held deliveries go whose recipient can prove who he is by now; those that go."""
-        known = select(factors.c.address).where(factors.c.kind.in_(ASKED))
+        known = select(factors.c.address).where(factors.c.kind.in_(self._asked))
         wanted = and_(
             deliveries.c.state == DeliveryState.HELD.value, func.lower(deliveries.c.recipient).in_(known)
         )

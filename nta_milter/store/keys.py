@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -92,6 +93,15 @@ class Token:
             return AESGCM(self._derived(b"wrap")).decrypt(wrapped[:12], wrapped[12:], context)
         except (InvalidTag, ValueError):
             raise SealError("the key is not wrapped for this link or session") from None
+
+    @property
+    def challenge(self) -> str:
+        """The id of the one-time code that belongs to it (32 hex digits)."""
+        return self._derived(b"challenge")[:16].hex()
+
+    def answer(self, code: str) -> str:
+        """What the database knows of a one-time code: a hex HMAC, whose key nobody has without this token."""
+        return hmac.new(self._derived(b"answer"), code.encode(), hashlib.sha256).hexdigest()
 
     def _derived(self, purpose: bytes) -> bytes:
         return HKDFExpand(SHA256(), 32, b"nta-milter token " + purpose).derive(self.secret)

@@ -206,7 +206,7 @@ class Answer(Enum):
 
 
 ASKED = frozenset(("code",))
-"""The kinds of second factor that the portal can ask for; a telephone number alone opens nothing yet."""
+"""The kinds of second factor that every portal can ask for; one that can send SMS asks for ``phone`` too."""
 
 
 @dataclass(frozen=True, slots=True)

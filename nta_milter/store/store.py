@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from nta_milter.config.model import Settings
@@ -16,7 +16,7 @@ from nta_milter.store.handover import Handover
 from nta_milter.store.keys import PrivateKeys, PublicKeys, blob_context
 from nta_milter.store.outgoing import Outgoing
 from nta_milter.store.retention import Retention
-from nta_milter.store.rows import NewBlob
+from nta_milter.store.rows import ASKED, NewBlob
 
 IN_ROW = 65_536
 """Most bytes of sealed content that are kept in the database: one sync for rows and content."""
@@ -35,15 +35,17 @@ class Store:
     retention: Retention
 
     @classmethod
-    def of(cls, database: Database, blobs: BlobStore, public: PublicKeys) -> Store:
-        """From its parts."""
+    def of(
+        cls, database: Database, blobs: BlobStore, public: PublicKeys, asked: Collection[str] = ASKED
+    ) -> Store:
+        """From its parts; ``asked`` are the kinds of second factor that the portal can ask for."""
         return cls(
             database,
             blobs,
             public,
             Outgoing(database),
-            Handover(database),
-            Access(database),
+            Handover(database, asked),
+            Access(database, asked),
             Retention(database, blobs),
         )
 
@@ -124,7 +126,9 @@ def open_store(settings: Settings) -> Store:
     """
     database = open_database(settings)
     migrations.require(database)
-    return Store.of(database, FileBlobs(settings.store.blobs), PublicKeys.load(settings.store.public))
+    public = PublicKeys.load(settings.store.public)
+    asked = ASKED | {"phone"} if settings.portal.sms_command else ASKED
+    return Store.of(database, FileBlobs(settings.store.blobs), public, asked)
 
 
 def open_database(settings: Settings) -> Database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,7 +121,9 @@ class Visitor:
 class Site:
     """One running portal; ``folder`` holds all of its state."""
 
-    def __init__(self, folder: Path, *, on_unix_socket: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, on_unix_socket: bool = False, sms_command: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.unix = folder / "portal.sock" if on_unix_socket else None
         (folder / "blobs").mkdir()
@@ -151,6 +155,7 @@ url = "{URL}"
 socket = "{f"unix:{self.unix}" if self.unix else f"inet:{self.port}@127.0.0.1"}"
 proxies = ["127.0.0.0/8"]
 support = "Bel 020 555 01 23, op werkdagen van 8 tot 17 uur"
+sms_command = {json.dumps(sms_command)}
 [notification]
 organisation = "Huisartsenpraktijk De Linde"
 [audit]

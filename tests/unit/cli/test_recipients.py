@@ -17,7 +17,8 @@ def store(tmp_path, monkeypatch):
     for service in ("portal", "worker"):
         (tmp_path / "public" / f"{service}.pem").write_bytes(new_key_pair()[1])
     (tmp_path / "c.toml").write_text(
-        f'[policy]\nmode = "always"\n[store]\nurl = "sqlite:///{tmp_path}/s"\nblobs = "{tmp_path}"\n'
+        '[policy]\nmode = "always"\n[portal]\nsms_command = ["/bin/true"]\n'
+        f'[store]\nurl = "sqlite:///{tmp_path}/s"\nblobs = "{tmp_path}"\n'
         f'public = "{tmp_path}/public"\n[audit]\nfile = "{tmp_path}/audit.jsonl"\n'
     )
     monkeypatch.setenv("NTA_MILTER_CONFIG", str(tmp_path / "c.toml"))
@@ -46,6 +47,14 @@ def test_a_telephone_number_is_kept_as_e164(store, capsys):
     assert json.loads(capsys.readouterr().out)["phone"] == "+31612345678"
     assert store.access.factors("jan@citizen.test")[0].value == "+31612345678"
     assert not store.access.can_prove("jan@citizen.test")
+
+
+def test_without_a_program_that_sends_codes_no_number_is_kept(store, tmp_path, capsys):
+    config = tmp_path / "c.toml"
+    config.write_text(config.read_text().replace("sms_command", "# sms_command"))
+    assert main(["recipients", "add", "jan@citizen.test", "--phone", "+31612345678"]) == 2
+    assert "portal.sms_command: is empty" in capsys.readouterr().err
+    assert store.access.all_factors() == ()
 
 
 def test_what_is_known_is_listed_and_removed(store, tmp_path, capsys):
