@@ -100,8 +100,11 @@ def _milter(answer: Mapping[str, Any], files: str, timezone: tzinfo, at: datetim
             "systemctl restart nta-milter.service",
         )
     proven = answer["proven"] or {"routing": [], "resolver": ""}
-    for fault in proven["routing"]:
-        yield Concern("routing-not-proven", f"sensitive mail is not routed: {fault}", "nta-milter doctor")
+    if faults := proven["routing"]:
+        more = f" (and {len(faults) - 1} faults more)" if len(faults) > 1 else ""
+        yield Concern(
+            "routing-not-proven", f"sensitive mail is not routed: {faults[0]}{more}", "nta-milter doctor"
+        )
     if proven["resolver"]:
         yield Concern(
             "resolver-not-proven", f"no domain counts as compliant: {proven['resolver']}", "nta-milter doctor"

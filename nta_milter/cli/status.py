@@ -149,7 +149,7 @@ def _milter(answers: Answers, numbers: _Numbers, at: datetime) -> Iterator[str]:
     yield f"  recipients by route: {numbers.by('nta_milter_routes_total', 0)}"
     yield f"  domains asked for: {numbers.by('nta_milter_lookups_total', 0)}"
     entries = numbers.by("nta_milter_cache_entries", 0)
-    yield f"  look-up cache: {entries}; {numbers.by('nta_milter_cache_requests_total', 1)}"
+    yield f"  look-up cache: {entries}; asked: {numbers.by('nta_milter_cache_requests_total', 1)}"
     for key in answer["keys"]:
         yield f"  key of {key['address']}: {_days(datetime.fromisoformat(key['until']) - at)}"
     for domain, enddate in answer["records"].items():

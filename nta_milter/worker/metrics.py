@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from nta_milter.store.database import Database
 from nta_milter.store.rows import DeliveryState, MessageState
 from nta_milter.store.statistics import Statistics, statistics
 
-DUTIES = frozenset(("hand", "again", "watch", "sweep", "checkpoint", "lists"))
+DUTIES = frozenset(("hand", "again", "watch", "late-watch", "sweep", "checkpoint", "prune", "lists"))
 PENDING = frozenset(("waiting", "claimed", "shunted"))
 WAITING = frozenset(("commit", "outbox", "hold", "decision"))
 
@@ -179,4 +180,4 @@ def _moment(at: datetime | None) -> str | None:
 def duty_name(duty: Callable[[], int]) -> str:
     """The name of a duty in the log and in metrics: its class, or its own name where a class has several."""
     owner, _, own = duty.__qualname__.rpartition(".")
-    return own if own != "round" else owner.lower()
+    return own if own != "round" else re.sub(r"(?<=[a-z])(?=[A-Z])", "-", owner).lower()

@@ -279,7 +279,8 @@ def test_an_upgrade_restarts_what_runs_and_keeps_what_was_made(world):
 def test_an_upgrade_closes_the_folder_of_certificates_unless_an_administrator_keeps_it_open(world):
     folder = "/etc/nta-milter/certificates"
     opened = (
-        f"chgrp root {folder}; chmod 755 {folder}; dpkg -i /root/nta-milter_*.deb; stat -c '%a %G' {folder}"
+        f"chgrp root {folder}; chmod 755 {folder}; cd /root; dpkg -i nta-milter_*.deb; "
+        f"stat -c '%a %G' {folder}"
     )
     assert world.run(opened, limit=90).endswith("\n750 nta-store\n")
     world.run(f"dpkg-statoverride --update --add root root 0755 {folder}")

@@ -1,9 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from nta_milter.monitor.registry import Registry
 from nta_milter.policy.route import Route
+from nta_milter.worker import service
 from nta_milter.worker.hand import Hand
-from nta_milter.worker.metrics import METRICS, ROUND_FAILURES, State, duty_name
+from nta_milter.worker.metrics import DUTIES, METRICS, ROUND_FAILURES, State, duty_name
 from nta_milter.worker.sweep import Sweep
 from nta_milter.worker.watch import Watch
 from tests.unit.outbox.conftest import AT, copies, message
@@ -33,6 +37,13 @@ def test_a_duty_is_named_by_its_class_or_by_itself():
         "sweep",
         "checkpoint",
     ]
+
+
+def test_every_duty_of_the_worker_is_counted_by_its_name():
+    text = Path(service.__file__).read_text()
+    tried = re.findall(r"self\._try\(self\.(_\w+)\.(\w+)\)", text)
+    classes = {name: getattr(service, re.search(rf"self\.{name} = (\w+)\(", text)[1]) for name, _ in tried}
+    assert {duty_name(getattr(classes[name], method)) for name, method in tried} == DUTIES
 
 
 def test_a_duty_is_as_old_as_its_last_success(state, clock):
