@@ -19,13 +19,14 @@ AGAIN = 1.0
 """Seconds after which a probe that proved nothing is repeated, doubled each time: Postfix may be starting."""
 LONGEST_PAUSE = 30.0
 
-NOT_YET = "the running Postfix has not been probed yet"
+NOT_YET = "the running Postfix has not been looked at yet"
 
 
 class Prover:
     """The proofs of one worker process; what changes in them is logged.
 
-    Until the first probe has passed, nothing sensitive is routed.
+    Nothing sensitive is routed before the first look at the running Postfix, and after a change of its tables
+    before the next.
     """
 
     def __init__(self, service: Service, state: State, tickets: Tickets, number: int) -> None:
@@ -34,42 +35,40 @@ class Prover:
         self._number = number
         self._tickets = tickets
         self._wanted = threading.Event()
-        self._probe_at = float("-inf")
+        self._look_at = float("-inf")
         self._pause = AGAIN
         self._said: tuple[str, ...] | None = None
-        if service.snapshot.settings.routing.probe:
-            service.snapshot.routing.live = NOT_YET
+        service.snapshot.routing.watch(self.now, NOT_YET)
 
     def now(self) -> None:
         """Prove without waiting for the interval's end."""
-        self._probe_at, self._pause = float("-inf"), AGAIN
+        self._look_at, self._pause = float("-inf"), AGAIN
         self._wanted.set()
 
     def run(self) -> None:
         """Prove for ever; for a thread of its own."""
         while True:
             snapshot = self._service.snapshot
-            self._probe(snapshot)
+            self._look(snapshot)
             self._prove(snapshot)
-            pause = float(snapshot.settings.routing.interval)
-            if snapshot.settings.routing.probe:
-                pause = min(pause, max(self._probe_at - time.monotonic(), AGAIN))
-            self._wanted.wait(pause)
+            pause = max(self._look_at - time.monotonic(), AGAIN)
+            self._wanted.wait(min(pause, snapshot.settings.routing.interval))
             self._wanted.clear()
 
-    def _probe(self, snapshot: Snapshot) -> None:
-        """Probe the running Postfix where it is time to; unproven tables could lead the probe away."""
-        settings = snapshot.settings.routing
-        snapshot.routing.current()
-        known = snapshot.routing.known
-        if not settings.probe or time.monotonic() < self._probe_at or known is None or not known.proven:
+    def _look(self, snapshot: Snapshot) -> None:
+        """Look at the running Postfix where it is time to; unproven tables could lead the probe away."""
+        settings, routing = snapshot.settings.routing, snapshot.routing
+        routing.current()
+        proof = routing.known
+        if time.monotonic() < self._look_at or proof is None or not proof.proven:
             return
-        snapshot.routing.live = probe(settings.probe, self._tickets)
-        if snapshot.routing.live:
-            self._probe_at = time.monotonic() + self._pause
+        fault = probe(settings.probe, self._tickets) if settings.probe else ""
+        routing.looked(proof, fault or proof.outdated(runs=bool(settings.probe)))
+        if routing.live:
+            self._look_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         else:
-            self._probe_at, self._pause = time.monotonic() + settings.probe_interval, AGAIN
+            self._look_at, self._pause = time.monotonic() + settings.probe_interval, AGAIN
 
     def _prove(self, snapshot: Snapshot) -> None:
         resolver = snapshot.compliance.proof()

@@ -97,7 +97,7 @@ def _obey(service: Service, prover: Prover, state: State, configuration: Path | 
     while os.read(control, 1) == RELOAD:
         try:
             fresh = build(load(configuration).settings, service.snapshot)
-            fresh.routing.live = service.snapshot.routing.live if fresh.settings.routing.probe else ""
+            fresh.routing.follow(service.snapshot.routing)
             service.snapshot = fresh
         except NtaMilterError as error:
             tell(log, logging.ERROR, "reload-refused", error=error.diagnostics())

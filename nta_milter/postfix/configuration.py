@@ -34,6 +34,7 @@ PARAMETERS = (
     "milter_header_checks",
     "mime_header_checks",
     "nested_header_checks",
+    "queue_directory",
     "recipient_canonical_maps",
     "sender_canonical_maps",
     "smtp_tls_per_site",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from nta_milter.errors import RoutingNotProven
 from nta_milter.postfix import bypass, hop
 from nta_milter.postfix.configuration import BLIND_COPIES, Configuration, Postfix, files_of, state_of
 from nta_milter.postfix.route import GUARD_HEADER, INSIDE, MX, ROUTE_HEADER
+from nta_milter.postfix.running import outdated
 
 PROBE_HOST = "probe.invalid"
 
@@ -52,10 +53,19 @@ class RoutingProof:
     unasked: str = ""
     """Why a listener for users takes mail that the milter never sees; it then takes none."""
 
+    read_once: tuple[tuple[str, int, int, int], ...] = ()
+    """The part of ``state`` that a running cleanup(8) does not read again."""
+
+    queue: Path = Path("/nowhere")
+
     @property
     def proven(self) -> bool:
         """True when a routed message keeps its route."""
         return not self.faults
+
+    def outdated(self, *, runs: bool = False) -> str:
+        """Why the running Postfix may have other tables than those proven (running.py); empty when not."""
+        return outdated((name for name, *_ in self.read_once), self.queue, runs=runs)
 
 
 ROUTES = {
@@ -173,16 +183,20 @@ def prove(
     known = tuple(dict.fromkeys(files))
     if state_of(known[:2]) != before:
         faults.append("main.cf or master.cf changed while it was read")
+    state = (*before, *state_of(known[2:]))
+    routing_tables = {str(file) for file in (*known[:2], *files_of(routes), *files_of(requeue))}
     size_limit = read.parameters["message_size_limit"]
     inside_fault = faults[0] if faults else inside_fault
     return RoutingProof(
         tuple(faults),
         not inside_fault,
         int(size_limit) if size_limit.isdecimal() else 0,
-        (*before, *state_of(known[2:])),
+        state,
         now,
         inside_fault,
         bypass.unasked(read, ours),
+        tuple(each for each in state if each[0] in routing_tables),
+        Path(read.parameters["queue_directory"]),
     )
 
 
@@ -257,16 +271,29 @@ class RoutingProver:
         self._proof: RoutingProof | None = None
         self._joined: RoutingProof | None = None
         self._live = ""
+        self._wake: Callable[[], None] | None = None
+        self._looked_at: tuple[tuple[str, int, int, int], ...] | None = None
+
+    def watch(self, wake: Callable[[], None], fault: str) -> None:
+        """Somebody looks at the running Postfix from now on; ``fault`` holds till then, ``wake`` asks."""
+        with self._lock:
+            self._wake, self._live, self._joined = wake, fault, None
+
+    def follow(self, former: RoutingProver) -> None:
+        """Go on with what was seen of the running Postfix, as far as its files are the same."""
+        with former._lock:
+            self._wake, self._live, self._looked_at = former._wake, former._live, former._looked_at
 
     @property
     def live(self) -> str:
-        """Why the last probe of the running Postfix (live.py) proved nothing; a fault of any proof."""
+        """Why the running Postfix may not do as its files say; a fault of any proof."""
         return self._live
 
-    @live.setter
-    def live(self, fault: str) -> None:
+    def looked(self, proof: RoutingProof, fault: str) -> None:
+        """What a look at the running Postfix gave; nothing, when the files have changed since ``proof``."""
         with self._lock:
-            self._live, self._joined = fault, None
+            if self._proof is not None and self._proof.read_once == proof.read_once:
+                self._live, self._looked_at, self._joined = fault, proof.read_once, None
 
     def current(self) -> RoutingProof:
         """The proof that holds now. Costs a stat() per file, and a dozen commands when it must be made."""
@@ -275,6 +302,9 @@ class RoutingProver:
             if proof is None or time.monotonic() - proof.at > self._interval or self._changed(proof):
                 proof = self._proof = self._prove(self._postfix, time.monotonic())
                 self._joined = None
+                if self._wake is not None and self._looked_at not in (None, proof.read_once):
+                    self._live, self._looked_at = self._live or proof.outdated(), None
+                    self._wake()
             if not self._live or proof.faults:
                 return proof
             if self._joined is None:

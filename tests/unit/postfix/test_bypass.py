@@ -129,11 +129,11 @@ def test_invariant_1_a_redirect_by_content_asks_no_milter(configuration, paramet
 def test_the_last_probe_is_part_of_every_proof(configuration):
     prover = RoutingProver(cold(configuration), 3600, ours=OURS, copies=True)
     assert prover.current().proven
-    prover.live = "nobody has asked yet"
+    prover.watch(lambda: None, "nobody has asked yet")
     assert prover.current().faults == ("nobody has asked yet",)
     assert not prover.current().inside
     assert prover.current() is prover.current()
-    prover.live = ""
+    prover.looked(prover.current(), "")
     assert prover.current().proven
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nta_milter.postfix import proof as proof_module
 from nta_milter.postfix.configuration import Postfix
 from nta_milter.postfix.proof import RoutingProver, prove
 from tests.unit.postfix.conftest import cold, edit
@@ -136,3 +137,44 @@ def test_an_old_proof_is_made_again(configuration):
 def test_a_missing_table_is_a_fault(configuration):
     (configuration / "nta_route").unlink()
     assert any("milter_header_checks" in fault for fault in faults(configuration))
+
+
+def test_invariant_1_a_changed_table_counts_when_all_that_run_have_read_it(configuration, monkeypatch):
+    running = []
+    monkeypatch.setattr(proof_module, "outdated", lambda files, queue, runs: running[-1])
+    wanted = []
+    prover = RoutingProver(configuration, interval=3600)
+    prover.watch(lambda: wanted.append(True), "not yet")
+    assert prover.current().faults == ("not yet",)
+    seen = prover.known
+    prover.looked(seen, "")
+    assert prover.current().proven
+    assert wanted == []
+    table = next(Path(name) for name, *_ in seen.read_once if name.endswith("nta_route"))
+    text = table.read_text()
+    running.append("cleanup[1] is old")
+    table.write_text("")
+    assert not prover.current().proven
+    table.write_text(text)
+    assert prover.current().faults == ("cleanup[1] is old",)
+    assert not prover.current().inside
+    assert wanted
+    prover.looked(seen, "")  # of before the change: it says nothing about the table that is there now
+    assert not prover.current().proven
+    fresh = RoutingProver(configuration, interval=3600)
+    fresh.follow(prover)
+    assert not fresh.current().proven
+    prover.looked(prover.known, "")
+    assert prover.current().proven
+    fresh = RoutingProver(configuration, interval=3600)
+    fresh.follow(prover)
+    assert fresh.current().proven
+    table.write_text(text)
+    later = RoutingProver(configuration, interval=3600)
+    later.follow(fresh)
+    assert later.current().faults == ("cleanup[1] is old",)
+    running.append("")
+    table.write_text(text)
+    after = RoutingProver(configuration, interval=3600)
+    after.follow(fresh)
+    assert after.current().proven
