@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from nta_milter.postfix.doctor import examine
 from nta_milter.postfix.finding import Finding, Level
 
 EXPIRES_SOON = timedelta(days=30)
+USER = "nta-milter"
+"""The user that the package makes for the milter."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,7 +64,10 @@ def _examine(settings: Settings) -> Iterator[Finding]:
         snapshot = build(settings)
     except NtaMilterError as error:
         yield Finding(
-            Level.FAULT, "cannot-start", error.diagnostics(), "mend it; nta-milter does not start so"
+            Level.FAULT,
+            "cannot-start",
+            error.diagnostics(),
+            "do what it says: nta-milter neither starts nor reloads before",
         )
         return
     yield from _resolver(snapshot)
@@ -125,6 +131,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
                 why,
                 f"chmod o= {path}",
             )
+    yield from _key_files(settings)
     kind, _, socket = settings.milter.socket.partition(":")
     folder = Path(socket).parent
     if kind in ("unix", "local") and not os.access(folder, os.W_OK | os.X_OK):
@@ -134,6 +141,33 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             f"{folder} is not there or cannot be written",
             "make it, owned by nta-milter with group postfix and mode 2750",
         )
+
+
+def _key_files(settings: Settings) -> Iterator[Finding]:
+    """Key files that root sees and the milter's own user does not."""
+    try:
+        user = pwd.getpwnam(USER)
+        files = sorted(path for path in settings.smime.keys.iterdir() if path.is_file())
+    except (KeyError, OSError):
+        return  # not installed as a package, or told as a fault of the folder
+    groups = {user.pw_gid, *os.getgrouplist(USER, user.pw_gid)}
+    for path in files:
+        status = path.stat()
+        bit = (
+            stat.S_IRUSR
+            if status.st_uid == user.pw_uid
+            else stat.S_IRGRP
+            if status.st_gid in groups
+            else stat.S_IROTH
+        )
+        if not status.st_mode & bit:
+            yield Finding(
+                Level.FAULT,
+                "key-unreadable",
+                f"{path} cannot be read by the user {USER}",
+                "give it to its group; nta-milter keys import does so by itself",
+                f"chgrp {USER} {path} && chmod g+r {path}",
+            )
 
 
 def _as_json(finding: Finding) -> dict[str, str]:

@@ -51,7 +51,12 @@ def judge(settings: Settings, files: str, services: Mapping[str, Answers], at: d
             yield Concern(
                 f"{name}-down",
                 f"{unit} does not answer",
-                f"systemctl start {unit}.service; journalctl -u {unit} says why it does not run",
+                f"systemctl start {unit}.service; journalctl -u {unit} says why it does not run"
+                + (
+                    ""
+                    if name == "milter"
+                    else " (without its key, which nta-milter store init makes, it is skipped)"
+                ),
             )
     for name, answers in services.items():
         for answer in answers.values():
@@ -92,6 +97,12 @@ def _milter(answer: Mapping[str, Any], files: str, timezone: tzinfo, at: datetim
             "milter-files",
             "a key, certificate, authority or word file was changed after the milter had read it",
             "systemctl reload nta-milter.service",
+        )
+    if answer["reload_refused"]:
+        yield Concern(
+            "reload-refused",
+            f"the last reload was refused, and what was before is in force: {answer['reload_refused']}",
+            "mend what it says, then systemctl reload nta-milter.service",
         )
     if answer["restart_needed"]:
         yield Concern(

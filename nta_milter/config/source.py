@@ -89,7 +89,8 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        root = "; run it as root" if isinstance(error, PermissionError) else ""
+        raise ConfigurationError(f"cannot be read: {error.strerror}{root}", where=str(path)) from None
     except ValueError as error:  # a NUL in the name
         raise ConfigurationError(f"cannot be read: {error}", where=repr(str(path))) from None
     if len(content) > SIZE_LIMIT:

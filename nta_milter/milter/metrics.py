@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from nta_milter.compliance.report import Compliance, ComplianceReport
 from nta_milter.compliance.verdict import month_ends
-from nta_milter.milter.restart import needs_restart
+from nta_milter.milter.restart import needs_restart, refused
 from nta_milter.monitor.process import files_fingerprint, fingerprint
 from nta_milter.monitor.registry import OTHER, Labels, Metric, Registry
 from nta_milter.outbound.plan import Plan
@@ -181,6 +181,7 @@ class State:
         return {
             "mode": snapshot.settings.mode,
             "configuration": self._files,
+            "reload_refused": refused(self._started.milter.control),
             "restart_needed": needs_restart(self._started, snapshot.settings),
             "proven": None
             if self._routing is None

@@ -21,7 +21,7 @@ from nta_milter import __version__
 from nta_milter.config.load import load
 from nta_milter.config.notify import READY, RELOADING, STOPPING, notify
 from nta_milter.errors import ConfigurationError, NtaMilterError
-from nta_milter.milter.restart import needs_restart
+from nta_milter.milter.restart import needs_restart, note_refused
 from nta_milter.milter.worker import NAME, RELOAD, serve
 from nta_milter.monitor.log import start, tell, tell_crash
 from nta_milter.policy.snapshot import build, without_store
@@ -57,6 +57,7 @@ class Supervisor:
         self._open(settings.milter.socket)
         self._listener = _listening()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        note_refused(settings.milter.control, "")
         for number in range(settings.milter.workers):
             self._start_worker(number)
         where, number = settings.milter.socket, settings.milter.workers
@@ -123,7 +124,9 @@ class Supervisor:
             self._snapshot = without_store(build(load(self._configuration).settings, self._snapshot))
         except NtaMilterError as error:
             tell(log, logging.ERROR, "reload-refused", error=error.diagnostics())
+            note_refused(self._started.milter.control, error.diagnostics())
             return
+        note_refused(self._started.milter.control, "")
         waiting = needs_restart(self._started, self._snapshot.settings)
         if waiting:
             tell(log, logging.WARNING, "reload-incomplete", restart_needed_for=",".join(waiting))

@@ -95,6 +95,22 @@ def test_a_key_that_was_changed_is_a_concern_until_the_reload(alone):
     assert status(alone)[0] == 0
 
 
+def test_a_reload_that_is_refused_is_a_concern_until_one_is_not(alone):
+    key = alone.directory / "milter" / "keys" / "broken.p12"
+    key.write_bytes(b"no key")
+    refused = alone.log.count("event=reload-refused")
+    alone.reload()
+    alone.wait_for("event=reload-refused", times=refused + 1)
+    code, said = status(alone)
+    assert (code, "[reload-refused]" in said) == (1, True)
+    assert str(key) in said
+    key.unlink()
+    reloaded = alone.log.count("event=reloaded")
+    alone.reload()
+    alone.wait_for("event=reloaded", times=reloaded + 2)
+    assert status(alone)[0] == 0
+
+
 def test_a_fault_of_the_routing_is_named(alone):
     route = alone.postfix / "nta_route"
     text = route.read_text()

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from nta_milter.cli import doctor
 from nta_milter.cli.main import main
 
 
@@ -62,3 +63,14 @@ def test_folders_that_others_may_look_into_are_found_with_their_mend(folder, cap
 def test_a_folder_that_is_missing_is_found(folder, capsys):
     (folder / "spool").rmdir()
     assert found(folder, capsys) == {(str(folder / "spool"), "fault", "")}
+
+
+def test_a_key_file_that_the_user_of_the_milter_cannot_read_is_found(folder, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "USER", "nobody")
+    for name, mode in (("of-root.p12", 0o640), ("of-all.p12", 0o644)):
+        (folder / "keys" / name).touch()
+        (folder / "keys" / name).chmod(mode)
+    assert main(["doctor", "--json", "--config", str(folder / "nta-milter.toml")]) == 1
+    said = [each for each in json.loads(capsys.readouterr().out) if each["code"] == "key-unreadable"]
+    key = folder / "keys" / "of-root.p12"
+    assert [each["command"] for each in said] == [f"chgrp nobody {key} && chmod g+r {key}"]

@@ -26,6 +26,7 @@ def services(**changes):
     common = {"version": __version__, "configuration": {"settings": fingerprint(SETTINGS), "files": "f"}}
     milter = {
         **common,
+        "reload_refused": "",
         "restart_needed": [],
         "proven": {"routing": [], "resolver": ""},
         "keys": [{"address": "@care.test", "until": moment(days=-300)}],
@@ -66,6 +67,7 @@ def test_where_all_is_well_nobody_is_needed():
             {"milter_configuration": {"settings": fingerprint(SETTINGS), "files": "of before"}},
             "milter-files",
         ),
+        ({"milter_reload_refused": "key.p12: cannot be read"}, "reload-refused"),
         ({"milter_restart_needed": ["milter.workers"]}, "milter-restart"),
         ({"milter_proven": {"routing": ["empty"], "resolver": ""}}, "routing-not-proven"),
         ({"milter_proven": {"routing": [], "resolver": "no AD"}}, "resolver-not-proven"),
