@@ -74,7 +74,7 @@ def serve(
     ):
         threading.Thread(target=work, daemon=True).start()
     if settings.metrics.milter and number == 0:
-        listener.serve(settings.metrics.milter, lambda: _metrics(settings.milter.control))
+        listener.start(settings.metrics.milter, lambda: _metrics(settings.milter.control))
     Callbacks.service = service
     Milter.factory = Callbacks
     Milter.set_flags(ACTIONS)

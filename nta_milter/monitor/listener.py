@@ -83,3 +83,11 @@ def serve(where: str, text: Callable[[], str]) -> _Listener:
     threading.Thread(target=listener.serve_forever, name="metrics", daemon=True).start()
     tell(log, logging.INFO, "metrics-on", address=where)
     return listener
+
+
+def start(where: str, text: Callable[[], str]) -> None:
+    """Answer there; where that cannot be it is logged, since no mail shall wait for it."""
+    try:
+        serve(where, text)
+    except ConfigurationError as error:
+        tell(log, logging.ERROR, "metrics-off", reason=error)

@@ -94,7 +94,7 @@ def _tell_of(settings: Settings, registry: Registry) -> None:
     control = partial(serve_control, settings.portal.control, "portal", process.answer)
     threading.Thread(target=control, name="control", daemon=True).start()
     if settings.metrics.portal:
-        listener.serve(settings.metrics.portal, lambda: text(registry.samples(), CATALOGUE))
+        listener.start(settings.metrics.portal, lambda: text(registry.samples(), CATALOGUE))
 
 
 class _Server(uvicorn.Server):

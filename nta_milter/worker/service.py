@@ -103,7 +103,7 @@ class Worker:
         control = threading.Thread(target=self._control, name="control", daemon=True)
         control.start()
         if self._settings.metrics.worker:
-            listener.serve(self._settings.metrics.worker, self._metrics)
+            listener.start(self._settings.metrics.worker, self._metrics)
         try:
             asyncio.run(self._receive())
         finally:

@@ -6,7 +6,7 @@ import pytest
 
 from nta_milter.config.metrics import loopback
 from nta_milter.errors import ConfigurationError
-from nta_milter.monitor.listener import serve
+from nta_milter.monitor.listener import serve, start
 
 TEXT = "# HELP a An a.\n# TYPE a gauge\na 1\n"
 
@@ -83,6 +83,12 @@ def test_a_port_in_use_and_an_address_of_the_world_are_refused(listener):
         serve(f"127.0.0.1:{listener.server_port}", lambda: TEXT)
     with pytest.raises(ConfigurationError, match="on loopback"):
         serve("192.0.2.1:9716", lambda: TEXT)
+
+
+def test_no_service_stops_for_want_of_a_port(listener, caplog):
+    start(f"127.0.0.1:{listener.server_port}", lambda: TEXT)
+    assert "-: event=metrics-off reason=" in caplog.text
+    assert get(listener, "/metrics")[1] == TEXT
 
 
 @pytest.mark.parametrize(
