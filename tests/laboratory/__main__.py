@@ -40,7 +40,9 @@ Secure download:    jan@citizen.test has the access code {code}. The link in his
                     For piet@citizen.test no code is known: doctor@care.test gets a mail that asks for one.
 
   .quickstart/read jan@citizen.test          his newest mail; .quickstart/read doctor@care.test, ...
+  .quickstart/nta-milter status
   .quickstart/nta-milter message list
+  .quickstart/nta-milter message show QUEUE-ID      its whole way, by the id that Postfix gave it
   .quickstart/nta-milter recipients list
   .quickstart/nta-milter explain --from doctor@care.test --to nurse@hospital.test
   .quickstart/nta-milter explain --from doctor@care.test --to jan@citizen.test --json

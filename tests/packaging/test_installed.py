@@ -239,6 +239,25 @@ def test_the_names_of_recipients_are_for_those_who_encrypt_to_them(world):
     )
 
 
+def test_the_services_tell_how_they_are_from_within_their_sandboxes(world):
+    ports = {"milter": 9716, "worker": 9717, "portal": 9718}
+    lines = "".join(f'{name} = "127.0.0.1:{port}"\\n' for name, port in ports.items())
+    file = "/etc/nta-milter/conf.d/30-metrics.toml"
+    restart = "systemctl restart nta-milter nta-worker nta-portal"
+    world.run(f"printf '[metrics]\\n{lines}' >{file}; {restart}")
+    said = wait_for(world, "nta-milter status")
+    assert [word for word in USERS if f"{word} 0.1.0: up for " not in said] == []
+    assert "nothing needs you" in said
+    for name, port in ports.items():
+        fetch = (
+            f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
+        )
+        assert f'nta_milter_start_time_seconds{{service="{name}"}}' in world.run(f'python3 -c "{fetch}"')
+    assert "metrics-off" not in journal(world, "nta-milter")
+    world.run(f"rm {file}; {restart}")
+    assert "nothing needs you" in wait_for(world, "nta-milter status")
+
+
 @pytest.mark.parametrize("user", ["nta-portal", "nta-worker"])
 def test_no_other_service_can_read_the_keys(world, user):
     become = f"setpriv --reuid {user} --regid {user} --init-groups"
