@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from nta_milter.cli import probe
 from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
 from nta_milter.config.model import Settings
 from nta_milter.errors import NtaMilterError
@@ -30,8 +31,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "doctor",
         help="find what is wrong with Postfix, the resolver, keys and folders, and say how to mend it",
         description="Read the configuration of nta-milter and of Postfix (postconf) and name every fault "
-        "with its mend. Nothing is changed. Exit status 0 if there is no fault, 1 otherwise; warnings and "
-        "notes do not count.",
+        "with its mend. Nothing is changed; --probe keeps its proofs. Exit status 0 if there is no fault, 1 "
+        "otherwise; warnings and notes do not count.",
     )
     add_config(parser)
     add_json(parser)
@@ -40,6 +41,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="print the commands that would mend what a command can mend, and nothing else",
     )
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="send forged results through each verifier of [[verifiers]], and keep what is proven; "
+        "nta-milter, which must run, refuses the probes",
+    )
     parser.set_defaults(run=run)
 
 
@@ -47,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the findings, the worst first."""
     settings = loaded(arguments).settings
     order = list(Level)
-    found = sorted(_examine(settings), key=lambda finding: order.index(finding.level))
+    verifiers = probe.prove(settings) if arguments.probe else probe.unproven(settings)
+    found = sorted((*_examine(settings), *verifiers), key=lambda finding: order.index(finding.level))
     if arguments.fix_print:
         print("".join(f"{finding.command}\n" for finding in found if finding.command), end="")
     elif arguments.json:

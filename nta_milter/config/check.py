@@ -31,6 +31,7 @@ _PATTERN = re.compile(r"\*|[^@\s]*@[^@\s]+")
 _PAGES = re.compile(r"(https://[a-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:[0-9]{1,5})?")
 _PAGES_SOCKET = re.compile(r"unix:(/.+)|inet:([0-9]{1,5})@(127\.0\.0\.1|\[::1\])")
 _SOCKET = re.compile(r"unix:(/.+)|inet6?:([0-9]{1,5})@(.+)")
+_LISTENER = re.compile(r".+:[0-9]+")
 _SERVER = re.compile(r"\[(?P<six>[^\]]+)\](:(?P<port6>[0-9]+))?|(?P<four>[0-9.]+)(:(?P<port4>[0-9]+))?")
 
 
@@ -212,6 +213,12 @@ def _peer(settings: Settings) -> Iterator[Problem]:
     for check in CHECKS:
         if getattr(peer, check) == "enforce" and (absent := missing(check)):
             yield ("peer", check), f"needs {' and '.join(map(str, absent))}; install it or write mark or off"
+    for index, verifier in enumerate(settings.verifiers):
+        place: Place = ("verifiers", index)
+        if not _DOMAIN.fullmatch(verifier.authserv_id):
+            yield (*place, "authserv_id"), f"{verifier.authserv_id} is not a host name in lower case"
+        if not _LISTENER.fullmatch(verifier.listener) or server(verifier.listener) is None:
+            yield (*place, "listener"), f"{verifier.listener} is not an ADDRESS:PORT or [ADDRESS]:PORT"
     if peer.header != "off" and not settings.nta_header.name:
         yield ("peer", "header"), "needs to know which one: give nta_header.name and nta_header.value"
 

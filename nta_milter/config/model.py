@@ -420,6 +420,32 @@ class PeerSettings:
         "whether mail on the ordinary inbound listener is marked too; it is never refused for a result",
         default="off",
     )
+    proofs: Path = key(
+        "file in which nta-milter doctor --probe keeps what it has proven of the verifiers",
+        default=Path("/var/lib/nta-milter/verifiers.json"),
+    )
+    proof_days: int = key(
+        "time for which such a proof holds, while main.cf and master.cf stay as they are",
+        default=7,
+        unit="days",
+        minimum=1,
+        maximum=90,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifierSettings:
+    """``[[verifiers]]``: another verifier whose Authentication-Results are believed, where that is proven."""
+
+    authserv_id: str = key("the name that its fields begin with (RFC 8601)", example='"mail.care.test"')
+    listener: str = key(
+        "address and port of the listener that it runs on before us; it is believed there alone, and "
+        "nta-milter doctor --probe sends its probes there",
+        example='"192.0.2.25:25"',
+    )
+    methods: tuple[Literal["spf", "dkim", "dmarc"], ...] = key(
+        "what it is believed about; we do not ask ourselves then", default=("spf", "dkim", "dmarc")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -448,6 +474,9 @@ class Settings:
     metrics: MetricsSettings = table(MetricsSettings, "numbers for Prometheus")
     secrets: SecretSettings = table(SecretSettings, "files with secrets")
     nta_header: NtaHeaderSettings = table(NtaHeaderSettings, "the mark on mail between compliant parties")
+    verifiers: tuple[VerifierSettings, ...] = table(
+        tuple, "other verifiers before us that are believed, where doctor has proven them"
+    )
     peer: PeerSettings = table(
         PeerSettings,
         "what is asked of mail that comes in at the ntamx listener: enforce refuses what does not pass, mark "

@@ -15,6 +15,7 @@ from nta_milter.compliance.report import Compliance, ComplianceReport
 from nta_milter.config.libraries import missing
 from nta_milter.config.model import PeerSettings, Settings
 from nta_milter.inbound import dmarc
+from nta_milter.inbound.believed import NOTHING, Believed, believe
 from nta_milter.inbound.dmarc import Author, Policy
 from nta_milter.inbound.organisation import organisational_domain
 from nta_milter.inbound.questions import Questions
@@ -46,6 +47,7 @@ class Evidence:
     keys: Mapping[str, Answer] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     report: ComplianceReport | None = None
+    believed: Believed = NOTHING
 
 
 NO_EVIDENCE = Evidence(Author(""))
@@ -90,20 +92,24 @@ def look_up(
     sender = dmarc.author(message.headers)
     questions = Questions(snapshot.resolver, snapshot.settings.dns.deadline)
     spf, keys, policy, report = NO_SPF, {}, Policy(), None
-    if {"spf", "dmarc"} & checks.keys():
+    believed = believe(message, client, snapshot)
+    own = checks.keys() - believed.results.keys()
+    bases = {"spf", "dkim"} - believed.results.keys() if "dmarc" in own else set()
+    if "spf" in own | bases:
         from nta_milter.inbound.spf import sender_policy
 
         spf = sender_policy(message.sender, client, questions)
-    if {"dkim", "dmarc"} & checks.keys():
+    if "dkim" in own | bases:
         from nta_milter.inbound import dkim
 
         keys = dkim.keys(dkim.signatures(message.headers, sender.domain)[0], questions)
-    if "dmarc" in checks and sender.domain:
+    if "dmarc" in own and sender.domain:
         policy = dmarc.find_policy(sender.domain, organisational_domain(sender.domain), questions)
     if "record" in checks and sender.domain:
         deadline = snapshot.settings.dns.deadline
         report = snapshot.compliance.reports([sender.domain], at, deadline)[sender.domain]
-    return Evidence(sender, spf, keys, policy, report)
+    spf = believed.results.get("spf", (spf,))[0]
+    return Evidence(sender, spf, keys, policy, report, believed)
 
 
 def judge(
@@ -113,6 +119,9 @@ def judge(
     found: dict[str, tuple[Result, ...]] = {}
     signatures = _signatures(message, evidence) if {"dkim", "dmarc"} & checks.keys() else ()
     for check in checks:
+        if check in evidence.believed.results:
+            found[check] = evidence.believed.results[check]
+            continue
         match check:
             case "tls":
                 found[check] = (transport(client),)
@@ -134,6 +143,8 @@ def judge(
 
 
 def _signatures(message: Message, evidence: Evidence) -> tuple[Result, ...]:
+    if "dkim" in evidence.believed.results:
+        return evidence.believed.results["dkim"]
     from nta_milter.inbound import dkim
 
     found, _ = dkim.signatures(message.headers, evidence.sender.domain)

@@ -17,7 +17,7 @@ import Milter
 from nta_milter.errors import NtaMilterError, TemporaryError
 from nta_milter.milter.actions import apply, reply_text
 from nta_milter.milter.service import Job, Service
-from nta_milter.milter.session import Session, Submission
+from nta_milter.milter.session import Session, Submission, listener
 from nta_milter.milter.stream import Stream
 from nta_milter.policy.client import Client
 from nta_milter.policy.outcome import Outcome, Reply
@@ -49,6 +49,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         """Remember who connects and on which listener; where we would not see the content, take no mail."""
         self.session.address = hostaddr[0] if isinstance(hostaddr, tuple) else ""
         self.session.side = self.getsymval("{nta_side}") or ""
+        self.session.listener = listener(self.getsymval("{daemon_addr}"), self.getsymval("{daemon_port}"))
         if self.session.outgoing and self.service.unasked:
             return int(Milter.TEMPFAIL)
         return int(Milter.CONTINUE)
@@ -110,6 +111,7 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
                 self.getsymval("{cipher}") or "",
                 self.session.helo,
                 self.getsymval("{cert_subject}") or "",
+                self.session.listener,
             )
             if transaction.failure is not None:
                 outcome = self.service.failed(queue_id, transaction.failure)

@@ -28,8 +28,8 @@ from nta_milter.errors import (
     StoreUnavailable,
 )
 from nta_milter.inbound import peer
+from nta_milter.inbound.probe import Probes
 from nta_milter.inbound.receive import receive
-from nta_milter.message.address import addresses
 from nta_milter.message.model import LongBody, Message, Recipient
 from nta_milter.message.spool import Spool
 from nta_milter.milter.metrics import Counted
@@ -37,13 +37,13 @@ from nta_milter.milter.session import Submission
 from nta_milter.milter.stream import Stream
 from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbound import automatic, smime
+from nta_milter.outbound.connector import refusal
 from nta_milter.outbound.copies import copies, stays
 from nta_milter.outbound.inspect import Inspection, inspect, is_internal, is_outgoing
 from nta_milter.outbound.plan import Plan, plan, route_value
 from nta_milter.outbound.readable import over_dane, pin_inside, untouched
 from nta_milter.outbound.smime import outer_fields
 from nta_milter.outbox.queue import STUB_BODY, Outbox
-from nta_milter.policy.client import connector_fault
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
@@ -116,6 +116,7 @@ class Service:
     ) -> None:
         self.snapshot = snapshot
         self._tickets = tickets
+        self._probes = Probes()
         self._counted = counted
         self._audit = audit
         self._clock = clock
@@ -186,12 +187,14 @@ class Service:
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side
-        if side == live.SIDE:
+        if (seen := self._probes.take(job.submission.message, job.submission.client)) is not None:
+            job.done.set_result(seen)
+        elif side == live.SIDE:
             job.done.set_result(self._probed(job.submission.message))
         elif job.snapshot.listener(side) is None:
             job.log(logging.ERROR, "listener-unmarked", side=side or "none")
             self._end(job, Outcome(reply=UNMARKED))
-        elif fault := _connector_fault(job):
+        elif fault := refusal(job.submission.message, job.submission.client, job.snapshot):
             job.log(logging.WARNING, "connector-refused", reason=fault)
             # in shadow mode too: it is not about the content, but about who may send through us at all
             job.done.set_result(Outcome(reply=Reply.permanent(f"not taken from here: {fault}")))
@@ -349,6 +352,7 @@ class Service:
             mark=received.mark or "none",
             peer="; ".join(f"{result.method}={result.value}" for result in judged.results) or "none",
             causes="; ".join(received.causes),
+            **({"unproven": job.evidence.believed.doubt} if job.evidence.believed.doubt else {}),
             **({} if offer is None else {"certificate": f"{offer.outcome.value}: {offer.reason}"}),
         )
         self._end(job, self._reportable(job, received.outcome) if received.opened else received.outcome)
@@ -374,7 +378,7 @@ class Service:
         if command == "flush":
             return {"domain": domain, "held": compliance.flush(domain)}
         if command != "show":
-            raise ValueError(command)
+            return self._probes.control(command, domain)
         known = compliance.peek(domain, self._clock())
         if known is None:
             return {"domain": domain, "held": False}
@@ -463,24 +467,6 @@ def _routes(made: Plan) -> str:
     if not made.combined.apart:
         return made.combined.route.value
     return ",".join(destination.decision.route.value for destination in made.destinations)
-
-
-def _connector_fault(job: Job) -> str:
-    """Why a mail from a provider's hosts is not our users'; empty on other listeners."""
-    client, message, snapshot = job.submission.client, job.submission.message, job.snapshot
-    listener = snapshot.listener(client.side)
-    if listener is None or listener.side != "connector":
-        return ""
-    senders = addresses(message.headers, "From")
-    return connector_fault(
-        client,
-        listener,
-        snapshot.settings.internal,
-        message.headers,
-        message.sender,
-        senders,
-        snapshot.connector_secret,
-    )
 
 
 def _reply(error: NtaMilterError) -> Reply:

@@ -69,6 +69,7 @@ class Session:
     def __init__(self, new_spool: Callable[[], Spool]) -> None:
         self._new_spool = new_spool
         self.side = ""
+        self.listener = ""
         self.address = ""
         self.helo = ""
         self.transaction: Transaction | None = None
@@ -89,6 +90,14 @@ class Session:
         if self.transaction is not None:
             self.transaction.spool.discard()
             self.transaction = None
+
+
+def listener(address: str | None, port: str | None) -> str:
+    """Where a client has connected to, as ``ADDRESS:PORT``; empty where Postfix does not tell."""
+    if not address or not port:
+        return ""
+    bare = address.removeprefix("IPv6:")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
 def _texts(arguments: tuple[bytes, ...]) -> tuple[str, ...]:

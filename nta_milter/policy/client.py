@@ -24,7 +24,8 @@ ORGANISATION_HEADER = "X-OriginatorOrg"
 class Client:
     """The connection as Postfix shows it: side marker, address, login name, TLS, name in HELO.
 
-    ``certificate`` is the common name of a client certificate that Postfix has verified.
+    ``certificate`` is the common name of a client certificate that Postfix has verified, ``listener`` the
+    address and port that was connected to.
     """
 
     side: str
@@ -34,6 +35,7 @@ class Client:
     cipher: str = ""
     helo: str = ""
     certificate: str = ""
+    listener: str = ""
 
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:

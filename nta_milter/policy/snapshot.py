@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from nta_milter.compliance.domain import ComplianceLookup
 from nta_milter.config.model import ListenerSettings, Settings
@@ -19,6 +20,7 @@ from nta_milter.message.address import a_labels
 from nta_milter.policy.sensitivity import SensitivityRules
 from nta_milter.postfix.configuration import postfix_name
 from nta_milter.postfix.proof import RoutingProof, RoutingProver
+from nta_milter.postfix.verifier import Verifiers
 from nta_milter.smime.directory import CertificateDirectory, PersonalSource
 from nta_milter.smime.harvest import HarvestStore
 from nta_milter.smime.keystore import KeyRing
@@ -45,6 +47,7 @@ class Snapshot:
     reserved: frozenset[bytes]
     harvest: HarvestStore | None = None
     connector_secret: bytes | None = None
+    verifiers: Verifiers = field(default_factory=lambda: Verifiers((), Path(), 0.0, Path()))
 
     def listener(self, side: str) -> ListenerSettings | None:
         """The settings of a side marker; None for a listener that carries none of ours."""
@@ -107,6 +110,12 @@ def build(settings: Settings, previous: Snapshot | None = None, *, with_keys: bo
         reserved=frozenset(reserved),
         harvest=HarvestStore(smime.harvested) if smime.harvest else None,
         connector_secret=connector_secret,
+        verifiers=Verifiers(
+            settings.verifiers,
+            settings.peer.proofs,
+            settings.peer.proof_days * 86_400.0,
+            settings.routing.postfix,
+        ),
     )
 
 

@@ -1,0 +1,71 @@
+"""A proof about another verifier is kept in one step, holds for its time, and nothing else stands for one."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nta_milter.config.model import VerifierSettings
+from nta_milter.postfix.verifier import Proof, Verifiers, files, keep, read
+
+VERIFIER = VerifierSettings(authserv_id="filter.care.test", listener="192.0.2.25:25")
+DAY = 86_400.0
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("main.cf", "master.cf"):
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def known(folder, *configured):
+    return Verifiers(configured or (VERIFIER,), folder / "verifiers.json", 7 * DAY, folder)
+
+
+def proof(folder, **changes):
+    made = Proof(VERIFIER.authserv_id, VERIFIER.listener, ("dkim",), 1, 100 * DAY, files(folder))
+    return dataclasses.replace(made, **changes)
+
+
+def test_a_kept_proof_holds_for_its_listener_and_name_alone(folder):
+    verifiers = known(folder)
+    assert verifiers.proof(VERIFIER, 100 * DAY)[0] is None
+    keep(folder / "verifiers.json", [proof(folder)])
+    assert verifiers.proof(VERIFIER, 106 * DAY) == (proof(folder), "")
+    for other in (
+        dataclasses.replace(VERIFIER, listener="192.0.2.26:25"),
+        dataclasses.replace(VERIFIER, authserv_id="other.care.test"),
+    ):
+        assert "never shown" in verifiers.proof(other, 100 * DAY)[1]
+    assert verifiers.at("192.0.2.25:25") == (VERIFIER,)
+    assert verifiers.at("192.0.2.26:25") == ()
+
+
+@pytest.mark.parametrize("day", [107.1, 99.0])
+def test_it_ends_with_its_time_and_begins_with_it(folder, day):
+    keep(folder / "verifiers.json", [proof(folder)])
+    assert "too old" in known(folder).proof(VERIFIER, day * DAY)[1]
+
+
+@pytest.mark.parametrize("name", ["main.cf", "master.cf"])
+def test_it_ends_when_postfix_is_changed(folder, name):
+    keep(folder / "verifiers.json", [proof(folder)])
+    (folder / name).write_text("# changed\n")
+    assert "has changed" in known(folder).proof(VERIFIER, 100 * DAY)[1]
+
+
+@given(st.binary(max_size=200))
+def test_a_file_of_anything_else_is_no_proof(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp("proofs") / "verifiers.json"
+    file.write_bytes(content)
+    assert read(file) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "[1]", '[{"methods": 1}]', "null", "[" * 5000, '[{"methods": [], "state": []}]']
+)
+def test_json_of_another_form_is_no_proof(tmp_path, text):
+    (tmp_path / "verifiers.json").write_text(text)
+    assert read(tmp_path / "verifiers.json") == ()
