@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from nta_milter.errors import ConfigurationError, StoreUnavailable
 
 BUSY_TIMEOUT = 5_000
 """Milliseconds that SQLite waits for another writer."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.000_2, 0.001
+"""Seconds between two looks at SQLite's lock."""
 
 _PRAGMAS = (
     f"busy_timeout={BUSY_TIMEOUT}",
@@ -96,7 +100,7 @@ class Database:
         try:
             with self.engine.connect() as connection, _with_options(connection, options).begin():
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
             raise StoreUnavailable(reason, where=self.name) from error
 
@@ -170,10 +174,33 @@ def _sqlite(file: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # a transaction that is going to write takes the lock at once, else two of them fail half-way
-        reading = connection.get_execution_options().get("reading")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        driver: Any = connection.connection.driver_connection
+        if connection.get_execution_options().get("reading"):
+            driver.execute("BEGIN")
+        else:
+            _take_lock(driver)
 
     return engine
+
+
+def _take_lock(driver: sqlite3.Connection) -> None:
+    """Begin to write. Others are done within a millisecond, where SQLite itself would sleep for several."""
+    end = time.monotonic() + BUSY_TIMEOUT / 1000
+    pause = FIRST_PAUSE
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+            else:
+                return
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
 
 def _postgresql(url: URL) -> Engine:
