@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 
 
@@ -76,6 +76,15 @@ class Event(Enum):
     """A sender signs with another key than the kept one: an administrator decides."""
     CERTIFICATE_REMOVED = "certificate-removed"
 
+    # The record itself
+    PRUNED = "pruned"
+    """Old records of a chain were removed."""
+
+
+def moment(at: datetime) -> str:
+    """A moment as records have it: ISO 8601 in UTC with milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
@@ -96,7 +105,7 @@ class AuditRecord:
     def line(self) -> bytes:
         """The record as one line of JSON, newline included."""
         fields: dict[str, object] = {
-            "at": self.at.isoformat(timespec="milliseconds"),
+            "at": moment(self.at),
             "event": self.event.value,
             "queue_id": self.queue_id,
             "sender": self.sender,

@@ -27,6 +27,9 @@ TOLD = (
     "because",
     "reply",
     "network",
+    "chain",
+    "records",
+    "before",
 )
 """The details of a record that a log line has; who is who stands in the audit alone."""
 

@@ -248,6 +248,8 @@ def _portal(settings: Settings) -> Iterator[Problem]:
 
 
 def _store(settings: Settings) -> Iterator[Problem]:
+    if settings.audit.retention and settings.audit.target != "store":
+        yield ("audit", "retention"), 'is for audit.target = "store"; logrotate removes old files (maxage)'
     if settings.store.url:
         return
     for place, needs in (

@@ -339,7 +339,17 @@ class AuditSettings:
         "file: JSON lines; store: a chain of records in the database that shows what was changed or removed",
         default="file",
     )
-    file: Path = key("JSON lines, appended and synced", default=Path("/var/lib/nta-milter/audit.jsonl"))
+    file: Path = key(
+        "JSON lines, appended and synced; logrotate renames and removes it",
+        default=Path("/var/lib/nta-milter/audit.jsonl"),
+    )
+    retention: int = key(
+        "time after which the worker removes records from the store; 0 = never: the organisation decides",
+        default=0,
+        unit="days",
+        minimum=0,
+        maximum=36_500,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.engine import Connection
 
+from nta_milter.errors import SealError
 from nta_milter.store.database import Database
 from nta_milter.store.schema import checkpoints, records
 
 _PAGE = 1_000
+_FOREIGN = "was changed: it holds another type of value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,7 @@ class Records:
         ``link`` gives a record's hash from the hash before it (empty for the first) and its line.
         """
         with self._database.transaction() as connection:
-            if not self._database.is_sqlite:  # SQLite's transaction is alone already
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(hashtext(:writer))"), {"writer": writer}
-                )
+            self._alone(connection, writer)
             sequence, last = _last(connection, writer)
             rows = []
             for at, line in lines:
@@ -78,20 +77,36 @@ class Records:
         with self._database.reading() as connection:
             return _last(connection, writer)
 
-    def read(self, writer: str, after: int = 0) -> Iterator[Record]:
-        """A chain's records in order; memory is bounded."""
+    def read(self, writer: str, after: int = 0, upto: int | None = None) -> Iterator[Record]:
+        """A chain's records in order; memory is bounded.
+
+        Raises:
+            SealError: somebody has put something else into a column than we do (SQLite keeps any type).
+        """
+        last = () if upto is None else (records.c.sequence <= upto,)
+        size = _PAGE
         while True:
+            page = (
+                select(records)
+                .where(records.c.writer == writer, records.c.sequence > after, *last)
+                .order_by(records.c.sequence)
+                .limit(size)
+            )
             with self._database.reading() as connection:
-                rows = connection.execute(
-                    select(records)
-                    .where(records.c.writer == writer, records.c.sequence > after)
-                    .order_by(records.c.sequence)
-                    .limit(_PAGE)
-                ).all()
+                try:
+                    rows = connection.execute(page).all()
+                    foreign = any(not isinstance(row.line, bytes) for row in rows)
+                except (TypeError, OverflowError):
+                    foreign = True
+            if foreign and size == 1:
+                raise SealError(_FOREIGN, where=f"{writer}, record after {after}")
+            if foreign:  # which one it is
+                size = 1
+                continue
             for row in rows:
                 yield Record(row.writer, row.sequence, row.at, row.line, row.hash)
                 after = row.sequence
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
@@ -126,30 +141,46 @@ class Records:
             Checkpoint(row.writer, row.sequence, row.at, row.hash, row.signature, row.key_id) for row in rows
         )
 
-    def prune(self, before: datetime) -> int:
-        """Remove records that are older and stand before or at a checkpoint; how many there were.
+    def older(self, writer: str, before: datetime) -> int:
+        """The number of the last of a chain's first records that are all older; 0 where there is none."""
+        mine = select(records.c.sequence).where(records.c.writer == writer)
+        with self._database.reading() as connection:
+            kept = connection.execute(
+                mine.where(records.c.at >= before).order_by(records.c.sequence).limit(1)
+            ).scalar()
+            if kept is not None:
+                return int(kept) - 1
+            return connection.execute(mine.order_by(records.c.sequence.desc()).limit(1)).scalar() or 0
 
-        What is left of a chain, at least one record, hangs from that checkpoint, so that it can still be
-        verified.
+    def remove(self, checkpoint: Checkpoint) -> int:
+        """Remove a chain's records up to a checkpoint, and the checkpoints before it, all or none; how many
+        records there were.
+
+        The checkpoint takes the place of the one with its number. Where that is gone too, nothing is done:
+        another has removed more.
         """
-        count = 0
+        number = checkpoints.c.sequence
         with self._database.transaction() as connection:
-            writers = connection.execute(select(checkpoints.c.writer).distinct()).scalars().all()
-            for writer in writers:
-                mine = records.c.writer == writer
-                kept = connection.execute(
-                    select(func.min(records.c.sequence)).where(mine, records.c.at >= before)
-                ).scalar()
-                if kept is None:
-                    kept = connection.execute(select(func.max(records.c.sequence)).where(mine)).scalar() or 0
-                usable = select(func.max(checkpoints.c.sequence)).where(
-                    checkpoints.c.writer == writer, checkpoints.c.sequence < kept
+            self._alone(connection, checkpoint.writer)
+            mine = checkpoints.c.writer == checkpoint.writer
+            changed = connection.execute(
+                update(checkpoints)
+                .where(mine, number == checkpoint.sequence)
+                .values(at=checkpoint.at, signature=checkpoint.signature, key_id=checkpoint.key_id)
+            ).rowcount
+            if not changed:
+                return 0
+            connection.execute(delete(checkpoints).where(mine, number < checkpoint.sequence))
+            return connection.execute(
+                delete(records).where(
+                    records.c.writer == checkpoint.writer, records.c.sequence <= checkpoint.sequence
                 )
-                last = connection.execute(usable).scalar()
-                if last is not None:
-                    old = delete(records).where(mine, records.c.sequence <= last)
-                    count += connection.execute(old).rowcount
-        return count
+            ).rowcount
+
+    def _alone(self, connection: Connection, writer: str) -> None:
+        """Wait until nobody else changes a chain; SQLite's transaction is alone already."""
+        if not self._database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:writer))"), {"writer": writer})
 
 
 def _last(connection: Connection, writer: str) -> tuple[int, str]:

@@ -131,62 +131,9 @@ def test_migrate_tells_both_versions(run):
 def test_without_a_store_there_is_nothing_to_make(tmp_path, capsys):
     file = tmp_path / "nta-milter.toml"
     file.write_text('[policy]\nmode = "always"\n[internal]\ndomains = ["care.test"]\n')
-    for words in (("store", "init"), ("migrate",), ("audit", "verify"), ("audit", "export")):
+    for words in (("store", "init"), ("migrate",)):
         assert main([*words, "--config", str(file)]) == 2
         assert "store" in capsys.readouterr().err
-
-
-# audit
-
-
-def written(folder, count=3):
-    from nta_milter.audit.events import AuditRecord, Event
-    from nta_milter.audit.write import open_writer
-    from tests.unit.store.conftest import AT
-
-    writer = open_writer(load(folder / "nta-milter.toml").settings, "mx.care.test:portal")
-    for number in range(count):
-        writer.write(
-            AuditRecord(AT, Event.READ, f"Q{number}", "doctor@care.test", ("jan@citizen.test",), "", ())
-        )
-    writer.close()
-
-
-def test_verify_and_export_show_every_chain(run, folder):
-    run("store", "init")
-    written(folder)
-    status, said = run("audit", "verify")
-    assert (status, said.out) == (0, "mx.care.test:portal: records 1 to 3, signed up to 0: whole\n")
-    status, said = run("audit", "export")
-    lines = [json.loads(line) for line in said.out.splitlines()]
-    assert [(line["sequence"], line["record"]["queue_id"]) for line in lines] == [
-        (1, "Q0"),
-        (2, "Q1"),
-        (3, "Q2"),
-    ]
-    for words, count in (
-        (("--writer", "mx.care.test:portal"), 3),
-        (("--writer", "nobody"), 0),
-        (("--since", "2026-11-25"), 0),
-        (("--until", "2026-11-24T12:00:00Z"), 3),
-    ):
-        assert len(run("audit", "export", *words)[1].out.splitlines()) == count
-
-
-def test_verify_names_the_record_that_was_changed(run, folder):
-    from sqlalchemy import text
-
-    run("store", "init")
-    written(folder)
-    store = open_store(load(folder / "nta-milter.toml").settings)
-    with store.database.transaction() as connection:
-        connection.execute(text("DELETE FROM records WHERE sequence = 2"))
-    store.close()
-    status, said = run("audit", "verify")
-    assert status == 1
-    assert "BROKEN at record 3: records 2 to 2 are missing" in said.out
-    status, said = run("audit", "verify", "--json")
-    assert (status, json.loads(said.out)[0]["fault"]["record"]) == (1, 3)
 
 
 # outbox

@@ -202,6 +202,7 @@ def test_each_kind_of_mistake_is_said_in_its_own_words(write, text, problem):
         ),
         (f"{STORE}[portal]\nurl = 'http://a.test'", ":6: portal.url: http://a.test is not https://NAME"),
         ("[portal]\nurl = 'https://a.test'", ":4: portal.url: needs a store: give store.url"),
+        ("[audit]\nretention = 400", ':4: audit.retention: is for audit.target = "store"'),
         ("[nta_header]\nname = 'X-Nta-Route'\nvalue = '1'", ":4: nta_header.name: X-Nta-Route has a meaning"),
     ],
 )

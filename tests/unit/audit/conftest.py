@@ -1,0 +1,1 @@
+from tests.unit.store.conftest import _postgresql, database, server  # noqa: F401 - both kinds of database
