@@ -32,12 +32,13 @@ PARSE_ERRORS: tuple[type[Exception], ...] = (
     NotImplementedError,
     UnsupportedAlgorithm,
     InternalError,
+    x509.InvalidVersion,
 )
 """What asn1crypto and cryptography raise on bytes that are not what they should be.
 
 asn1crypto documents ValueError, but a nesting of 3,000 gives RecursionError, an odd time OverflowError and
 a wrong tag may give TypeError, KeyError, IndexError or AttributeError. cryptography adds
-UnsupportedAlgorithm, and InternalError where OpenSSL leaves an error that it does not know.
+UnsupportedAlgorithm, InternalError where OpenSSL leaves an error that it does not know, and InvalidVersion.
 """
 
 _CAN_SKIP_RSA_VALIDATION = (
@@ -67,9 +68,11 @@ def load_crl(der: bytes) -> Any:
 
     Up to 23 that is a type of pyOpenSSL's own, later cryptography's. Raises one of :data:`PARSE_ERRORS`.
     """
-    if not hasattr(crypto, "load_crl"):
-        return x509.load_der_x509_crl(der)
     try:
+        if not hasattr(crypto, "load_crl"):
+            found: Any = x509.load_der_x509_crl(der)
+            crypto.X509Store().add_crl(found)  # OpenSSL reads less than cryptography: better here than later
+            return found
         return crypto.load_crl(crypto.FILETYPE_ASN1, der)
     except crypto.Error as error:
         raise ValueError("not a certificate revocation list") from error

@@ -126,7 +126,10 @@ def _parse(data: bytes) -> tuple[tuple[str, Any], ...]:
 
 def read(der: bytes) -> Any:
     """One list as asn1crypto reads it; raises one of PARSE_ERRORS."""
-    return crl.CertificateList.load(der, strict=True)
+    found = crl.CertificateList.load(der, strict=True)
+    if found["tbs_cert_list"]["version"].native not in (None, "v2"):
+        raise ValueError("a version that there is not")
+    return found
 
 
 def _name(name: Any) -> str:

@@ -266,10 +266,14 @@ def test_a_damaged_list_is_left_out_and_reported(pki, root, tmp_path):
     (folder / "a.crl").write_bytes(b"<html>not found</html>")
     (folder / "b.crl").write_bytes(openssl("crl", "-in", good, "-outform", "DER"))
     (folder / "c.crl").write_bytes(b"")
+    odd = openssl("crl", "-in", good, "-outform", "DER").replace(b"\x02\x01\x01\x30", b"\x02\x01\x05\x30", 1)
+    (folder / "d.der").write_bytes(odd)
     (folder / "ignored.txt").write_bytes(b"words")
     lists = RevocationLists.load(folder)
     assert len(lists) == 1
-    assert [problem.split(": ")[0] for problem in lists.problems] == [f"{folder}/a.crl", f"{folder}/c.crl"]
+    assert [problem.split(": ")[0] for problem in lists.problems] == [
+        f"{folder}/{name}" for name in ("a.crl", "c.crl", "d.der")
+    ]
     holder = pki.issue("with-damage", root)
     assert listed(tmp_path, root).judge(holder.certificate, [], AT).revocation == "good"
     with pytest.raises(KeyStoreError, match="absent"):
