@@ -7,10 +7,12 @@ the same unbound. A "message" of these cases is one question, or one message wit
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,12 +20,24 @@ import dns.flags
 import dns.resolver
 
 from nta_milter.compliance.domain import ComplianceLookup
+from nta_milter.config.load import load
 from nta_milter.config.model import LOOPBACK, DnsSettings
+from nta_milter.lookup.answer import Answer, Presence
 from nta_milter.lookup.cache import Cache, Loaded
+from nta_milter.lookup.proof import Proof
 from nta_milter.lookup.resolver import DnsResolver
+from nta_milter.message.headers import Headers
+from nta_milter.message.model import Message, Recipient
+from nta_milter.outbound.inspect import inspect
+from nta_milter.outbound.plan import plan
+from nta_milter.policy.client import Client
 from nta_milter.policy.route import Facts, decide
+from nta_milter.policy.snapshot import Snapshot, build
+from nta_milter.postfix.proof import RoutingProof
 from tests.bench.measure import Case, Comparison, Sample
+from tests.laboratory.certificates import Certificates
 from tests.laboratory.dns import Dns, Zone
+from tests.laboratory.names import milter_settings
 
 DOMAINS = [f"d{number}.bench.test" for number in range(100)]
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -45,6 +59,9 @@ def cases(folder: Path, scale: int) -> Iterator[list[Case]]:
         found = [_hit(scale), _warm(server, scale), _question(server, scale)]
         found += [_cold(server, count) for count in (1, 10, 100)]
         found += [_decided(server, count, scale) for count in (1, 10, 100)]
+        snapshot = _snapshot(folder, server)
+        found += [_explained(snapshot, count, scale) for count in (1, 10, 100)]
+        found.append(_distinct(scale))
         yield found
 
 
@@ -60,7 +77,7 @@ def _hit(scale: int) -> Case:
 
     def hit() -> None:
         for domain in DOMAINS:
-            cache.get(domain, load)
+            cache.find(domain, load)
 
     def locked() -> None:
         for domain in DOMAINS:
@@ -123,7 +140,9 @@ def _cold(server: Dns, recipients: int) -> Case:
 
     count = max(1, 20 // recipients)
     parties = {"ours": _timed(ours, count), "bare": _timed(theirs, count)}
-    return Case(f"message to {recipients} cold domains", parties, (Comparison("ours", "bare"),))
+    return Case(
+        f"message to {recipients} cold domains", parties, (Comparison("ours", "bare"),), each=recipients
+    )
 
 
 def _decided(server: Dns, recipients: int, scale: int) -> Case:
@@ -141,7 +160,114 @@ def _decided(server: Dns, recipients: int, scale: int) -> Case:
 
     count = max(1, 500 // recipients) * scale
     parties = {"both": _timed(both, count), "routes": _timed(lambda: routes_of(known), count)}
-    return Case(f"reports and routes, {recipients} warm domains", parties, (Comparison("both", "routes"),))
+    return Case(
+        f"reports and routes, {recipients} warm domains",
+        parties,
+        (Comparison("both", "routes"),),
+        each=recipients,
+    )
+
+
+def _snapshot(folder: Path, server: Dns) -> Snapshot:
+    """What a milter of care.test has in hand, its look-ups at this resolver."""
+    certificates = Certificates(folder / "certificates")
+    paths = {name: str(folder / "milter" / name) for name in ("keys", "certificates", "trust")}
+    file = milter_settings(
+        folder / "milter",
+        certificates,
+        {
+            "dns": {"servers": list(server.servers)},
+            "smime": paths,
+            "secrets": {"keys_password": str(folder / "milter" / "keys-password")},
+        },
+    )
+    return build(load(file).settings)
+
+
+def _explained(snapshot: Snapshot, recipients: int, scale: int) -> Case:
+    """A sensitive message inspected, looked up and decided whole, as explain does, against the look at it."""
+    addresses = tuple(Recipient(f"nurse@{domain}") for domain in DOMAINS[:recipients])
+    to = ", ".join(recipient.address for recipient in addresses)
+    headers = Headers().add("From", "doctor@care.test").add("To", to).add("Subject", "Overleg")
+    headers = headers.add("Content-Type", "text/plain; charset=utf-8")
+    body = memoryview(b"De diagnose is bekend.\r\n" * 40)
+    message = Message("doctor@care.test", (), addresses, headers, body)
+    client = Client("outbound", login="doctor@care.test")
+    proven = RoutingProof((), True, 0, (), 0.0)
+    snapshot.compliance.reports(DOMAINS, AT, 60)
+
+    def looked_at() -> None:
+        inspect(message, client, snapshot)
+
+    def explained() -> None:
+        seen = inspect(message, client, snapshot)
+        reports = snapshot.compliance.at_hand(seen.domains, AT)
+        assert reports is not None
+        plan(seen, reports, client, snapshot, proven, AT)
+
+    count = max(1, 200 // recipients) * scale
+    parties = {"whole": _timed(explained, count), "look": _timed(looked_at, count)}
+    return Case(
+        f"explain and decide, {recipients} warm recipients",
+        parties,
+        (Comparison("whole", "look"),),
+        each=recipients,
+    )
+
+
+class _Everywhere:
+    """A resolver that knows every domain at once, so that the cache alone is measured."""
+
+    def query(self, name: str, rdtype: str) -> Answer:
+        if rdtype == "TXT":
+            record = RECORD.format(f"mx.{name}").strip('"').encode()
+            return Answer(Presence.PRESENT, True, 3600, (record,), name)
+        if rdtype == "A":
+            return Answer(Presence.PRESENT, True, 3600, ("192.0.2.1",), name)
+        if rdtype == "TLSA":
+            return Answer(Presence.PRESENT, True, 3600, ((3, 1, 1, bytes(32)),), name)
+        return Answer(Presence.ABSENT, True, 900, (), name)
+
+
+def _distinct(scale: int) -> Case:
+    """Domains that nobody has asked for before, in a full cache, against those that are in it."""
+    entries, domains = 20_000, 100_000 if scale == 1 else 1_000_000
+    threads = ThreadPoolExecutor(1)
+    lookup = ComplianceLookup(
+        _Everywhere(),
+        DnsSettings(cache_entries=entries),
+        prover=lambda: Proof(True, ""),
+        executor=threads,
+        hosts=threads,
+    )
+    begun = _resident()
+    numbers = itertools.count()
+    for _ in range(2 * entries):
+        lookup.report(f"d{next(numbers)}.test", AT)
+    full = _resident()
+    for _ in range(domains - 2 * entries):
+        lookup.report(f"d{next(numbers)}.test", AT)
+    held = lookup.counters()["domains"].entries
+    note = (
+        f"{domains:,} domains: {held:,} kept in {(full - begun) / 1e6:.0f} MB, "
+        f"{(_resident() - full) / 1e6:+.1f} MB after it was full"
+    )
+
+    def fresh() -> None:
+        for _ in range(1000):
+            lookup.report(f"d{next(numbers)}.test", AT)
+
+    def known() -> None:
+        for _ in range(1000):
+            lookup.report("known.test", AT)
+
+    parties = {"fresh": _timed(fresh, scale, 1000), "known": _timed(known, scale, 1000)}
+    return Case("distinct domains, cache full", parties, (Comparison("fresh", "known"),), note)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def _lookup(server: Dns) -> ComplianceLookup:

@@ -47,13 +47,14 @@ class Comparison:
 class Case:
     """One thing that several parties do: ``parties`` maps a name to a function that measures it once.
 
-    ``note`` is what was counted and not timed, in words.
+    ``note`` is what was counted and not timed, in words. ``each`` is how many recipients a message has.
     """
 
     name: str
     parties: Mapping[str, Callable[[], Sample]]
     comparisons: tuple[Comparison, ...]
     note: str = ""
+    each: int = 1
 
 
 @dataclass(frozen=True)
