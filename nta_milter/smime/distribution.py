@@ -191,9 +191,12 @@ def note(chain: Sequence[Certificate], folder: Path) -> int:
     ``chain`` is the certificate with what may help to find its path. Raises KeyStoreError.
     """
     files = [folder / f"{digest(url)}{NOTED}" for url in addresses(chain[0])]
-    new = [file for file in files if not file.exists()]
-    if not new or sum(1 for _ in folder.glob(f"*{NOTED}")) >= NOTED_LIMIT:
-        return 0
+    try:
+        new = [file for file in files if not file.exists()]
+        if not new or sum(1 for _ in folder.glob(f"*{NOTED}")) >= NOTED_LIMIT:
+            return 0
+    except OSError as error:
+        raise KeyStoreError(f"cannot be read ({error.strerror})", where=str(folder)) from error
     text = b"".join(certificate.pem() for certificate in chain)
     for file in new:
         write_atomically(file, text, mode=0o660)
