@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,10 +50,25 @@ def _lines(settings: Settings) -> Iterator[bytes]:
 
 
 def _file(path: Path) -> Iterator[bytes]:
+    """The lines of a file and of those that logrotate has made of it, the oldest first."""
+    for each in (*_rotated(path), path):
+        try:
+            with gzip.open(each) if each.suffix == ".gz" else each.open("rb") as file:
+                yield from file
+        except FileNotFoundError:
+            continue
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise TemporaryError(f"cannot be read: {reason}", where=str(each)) from error
+
+
+def _rotated(path: Path) -> list[Path]:
+    """What logrotate names NAME.1, NAME-20261124, NAME.2.gz; each was written last when it was renamed."""
+    name = re.compile(re.escape(path.name) + r"[.-][0-9]+(\.gz)?")
     try:
-        with path.open("rb") as file:
-            yield from file
+        found = [(each.stat().st_mtime, each) for each in path.parent.iterdir() if name.fullmatch(each.name)]
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
-        raise TemporaryError(f"cannot be read: {error.strerror}", where=str(path)) from error
+        raise TemporaryError(f"cannot be read: {error.strerror}", where=str(path.parent)) from error
+    return [each for _, each in sorted(found)]

@@ -32,19 +32,56 @@ class Target(Protocol):
 
 
 class FileTarget:
-    """JSON lines, appended to one file and synced."""
+    """JSON lines, appended to one file and synced.
+
+    logrotate may rename the file at any time: each batch goes to the file that has the name then, which is
+    made where it is missing.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
-            # milter, portal and worker are other users of one group, and each may be the first
-            self._descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
-        except OSError as error:
-            raise TemporaryError(f"cannot be opened: {error.strerror}", where=str(file)) from error
+        self._descriptor = self._open()
 
     def append(self, batch: Sequence[AuditRecord]) -> None:
         """Write the lines and sync."""
-        lines = b"".join(record.line() for record in batch)
+        self._follow_name()
+        self._write(b"".join(record.line() for record in batch))
+        if os.fstat(self._descriptor).st_nlink == 0:  # renamed, compressed and removed since we looked
+            self._follow_name()
+            self._write(b"".join(record.line() for record in batch))
+
+    def _follow_name(self) -> None:
+        try:
+            found = self.file.stat()
+        except FileNotFoundError:
+            found = None
+        except OSError as error:
+            raise TemporaryError(f"cannot be found: {error.strerror}", where=str(self.file)) from error
+        if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
+            renewed = self._open()
+            os.close(self._descriptor)
+            self._descriptor = renewed
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        try:
+            try:
+                return os.open(self.file, flags)
+            except FileNotFoundError:
+                descriptor = os.open(self.file, flags | os.O_CREAT, 0o660)
+            # milter, portal and worker are other users of one group, and each may be the first
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchmod(descriptor, 0o660)
+            folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise TemporaryError(f"cannot be opened: {error.strerror}", where=str(self.file)) from error
+        return descriptor
+
+    def _write(self, lines: bytes) -> None:
         try:
             view = memoryview(b"\n" + lines if self._is_torn() else lines)
             while view:

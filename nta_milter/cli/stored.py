@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def opened(settings: Settings) -> Iterator[Store]:
 
 def record(settings: Settings, *records: AuditRecord) -> None:
     """Return when the records are on disk; raises TemporaryError when they cannot be."""
+    os.umask(0o007)  # a file that is made here is the services' too, which share a group
     writer = open_writer(settings, f"{settings.milter.hostname or socket.gethostname()}:command")
     try:
         for each in records:

@@ -1,4 +1,6 @@
+import gzip
 import logging
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -50,6 +52,37 @@ def test_a_torn_line_is_passed_over_and_a_missing_file_is_empty(tmp_path):
     whole = record("4X1").line()
     settings.audit.file.write_bytes(whole[:40] + b"\n" + whole)
     assert len(list(read(settings, ["4X1", "2026"]))) == 1
+
+
+def test_what_logrotate_has_put_aside_is_read_too_and_first(tmp_path):
+    settings = Settings(
+        policy=PolicySettings(mode="always"), audit=AuditSettings(file=tmp_path / "audit.jsonl")
+    )
+    names = (
+        "audit.jsonl.10.gz",
+        "audit.jsonl-20251101.gz",
+        "audit.jsonl-20261101",
+        "audit.jsonl.1",
+        "audit.jsonl",
+    )
+    for number, name in enumerate(names):
+        line = record(f"4X{number}").line()
+        (tmp_path / name).write_bytes(gzip.compress(line) if name.endswith(".gz") else line)
+        os.utime(tmp_path / name, (number, number))
+    for other in ("audit.jsonl.new", "audit.jsonl.1.bak", "other.jsonl.1", "audit.jsonl-20261101.gz.tmp"):
+        (tmp_path / other).write_bytes(record("4OTHER").line())
+    assert [each["queue_id"] for each in read(settings, ["4"])] == [f"4X{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"x" + data, lambda data: data[:40]])
+def test_a_compressed_file_that_is_damaged_is_told(tmp_path, damage):
+    settings = Settings(
+        policy=PolicySettings(mode="always"), audit=AuditSettings(file=tmp_path / "audit.jsonl")
+    )
+    whole = gzip.compress(b"".join(record(f"4X{number}").line() for number in range(50)))
+    (tmp_path / "audit.jsonl.2.gz").write_bytes(damage(whole))
+    with pytest.raises(TemporaryError, match=r"audit\.jsonl\.2\.gz: cannot be read: \w+"):
+        list(read(settings, ["4"]))
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import stat
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +148,73 @@ def test_a_line_that_a_full_disk_cut_off_does_not_take_the_next_one_along(tmp_pa
     torn, *rest = file.read_text().splitlines()
     assert len(torn) == whole - 10
     assert [json.loads(line)["queue_id"] for line in rest] == ["Q2", "Q3"]
+
+
+def queue_ids(file):
+    return [json.loads(line)["queue_id"] for line in file.read_text().splitlines()]
+
+
+def test_a_file_that_was_renamed_or_removed_is_made_anew_for_the_group(tmp_path):
+    file = tmp_path / "audit.jsonl"
+    first, second = AuditWriter(file), AuditWriter(file)
+    umask = os.umask(0o077)
+    first.write(record(1))
+    file.rename(tmp_path / "audit.jsonl.1")
+    second.write(record(2))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o660
+    first.write(record(3))
+    assert queue_ids(file) == ["Q2", "Q3"]
+    file.unlink()
+    first.write(record(4))
+    second.write(record(5))
+    os.umask(umask)
+    assert queue_ids(file) == ["Q4", "Q5"]
+    assert queue_ids(tmp_path / "audit.jsonl.1") == ["Q1"]
+    for writer in (first, second):
+        writer.close()
+
+
+def test_a_file_that_takes_its_place_is_followed_and_the_old_one_closed(tmp_path):
+    file = tmp_path / "audit.jsonl"
+    writer = AuditWriter(file)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(20):
+        writer.write(record(number))
+        file.rename(tmp_path / f"audit.jsonl.{number}")
+        file.touch()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert [queue_ids(tmp_path / f"audit.jsonl.{number}") for number in range(20)] == [
+        [f"Q{number}"] for number in range(20)
+    ]
+    writer.close()
+
+
+def test_a_record_whose_file_is_removed_while_it_is_written_is_written_again(tmp_path, monkeypatch):
+    file = tmp_path / "audit.jsonl"
+    writer = AuditWriter(file)
+    fdatasync, removed = os.fdatasync, []
+
+    def slow(fd):
+        fdatasync(fd)
+        if not removed:
+            removed.append(queue_ids(file))
+            file.unlink()
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    writer.write(record(1))
+    assert (removed, queue_ids(file)) == ([["Q1"]], ["Q1"])
+    writer.close()
+
+
+def test_a_name_that_cannot_be_written_to_any_more_is_told_and_used_when_it_can(tmp_path):
+    file = tmp_path / "audit.jsonl"
+    writer = AuditWriter(file)
+    file.unlink()
+    file.mkdir()
+    for _ in range(2):
+        with pytest.raises(TemporaryError, match="cannot be opened: Is a directory"):
+            writer.write(record(1))
+    file.rmdir()
+    writer.write(record(2))
+    assert queue_ids(file) == ["Q2"]
+    writer.close()
