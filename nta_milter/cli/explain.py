@@ -29,7 +29,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_config(parser)
     parser.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="the sender")
     parser.add_argument(
-        "--to", dest="recipients", required=True, nargs="+", metavar="ADDRESS", help="the recipients"
+        "--to",
+        dest="recipients",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="ADDRESS",
+        help="the recipients; may be repeated",
     )
     parser.add_argument(
         "--message", type=Path, metavar="FILE", help="the message; without it, one that is marked sensitive"

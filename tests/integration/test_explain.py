@@ -62,6 +62,11 @@ def test_each_recipient_has_a_line_and_the_worst_decides_the_status(alone):
     assert found[2]["certificate"] is None
 
 
+def test_recipients_may_be_given_one_by_one(alone):
+    _, found = described(alone, "--to", "nurse@hospital.test", "--to", "colleague@care.test")
+    assert [each["recipient"] for each in found] == ["nurse@hospital.test", "colleague@care.test"]
+
+
 def test_a_refusal_is_status_1(alone):
     status, (found,) = described(alone, "--to", "board@refused.test")
     assert status == 1
