@@ -67,7 +67,7 @@ def unasked(read: Configuration, ours: str) -> str:
 
     A proxy filter takes it before cleanup(8) has it, and REDIRECT makes cleanup ask no milter any more.
     """
-    outbound = [service for service in carriers(read, ours) if side(read, service) == "outbound"]
+    outbound = [service for service in carriers(read, ours) if side(read, service) in OUTGOING]
     for service in outbound:
         if read.effective(service, "smtpd_proxy_filter"):
             return f"{service}: smtpd_proxy_filter takes the mail before any milter sees it"
