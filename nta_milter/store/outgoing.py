@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
+from nta_milter.store.access import add_submission
 from nta_milter.store.batch import Batch
 from nta_milter.store.database import Database
 from nta_milter.store.handover import submit
@@ -26,6 +27,7 @@ from nta_milter.store.rows import (
     Commit,
     Delivery,
     DeliveryState,
+    Form,
     MessageState,
     NewLink,
     NewMessage,
@@ -152,7 +154,9 @@ class Outgoing:
                 .where(messages.c.id == attempt.message_id, messages.c.state == MessageState.PREPARED.value)
                 .values(state=MessageState.RELEASED.value)
             ).rowcount
-            if not first:
+            if first:
+                _report_in_place(connection, attempt.message_id, at)
+            else:
                 _double(connection, attempt.message_id, at)
             _name(connection, attempt.message_id, attempt.queue_id)
             _release(connection, attempt.message_id, at)
@@ -301,6 +305,15 @@ def _release(connection: Connection, message_id: str, at: datetime) -> None:
         )
         if form is not None:
             submit(connection, delivery_id, form, tuple(json.loads(reasons)), at)
+
+
+def _report_in_place(connection: Connection, message_id: str, at: datetime) -> None:
+    """Tell of the success of a deposit in place, where the client asked for it (RFC 3461)."""
+    mine = (deliveries.c.message_id == message_id, deliveries.c.state == DeliveryState.SENT.value)
+    rows = connection.execute(select(deliveries.c.id, deliveries.c.arguments).where(*mine)).all()
+    for delivery_id, arguments in rows:
+        if "SUCCESS" in arguments.upper():
+            add_submission(connection, delivery_id, Form.REPORT, at, "2.0.0")
 
 
 def _double(connection: Connection, message_id: str, at: datetime) -> None:

@@ -184,6 +184,21 @@ def test_a_deposit_that_postfix_queued_expires_and_its_sender_is_told(outbox, st
     assert report.form is Form.REPORT
 
 
+def test_who_asked_for_it_is_told_that_a_deposit_is_sent(outbox, store):
+    whole = message()
+    copy = copies(whole, Route.PORTAL)[0]
+    asked = dataclasses.replace(copy, recipient=Recipient("jan@citizen.test", ("NOTIFY=SUCCESS",)))
+    for each in (asked, copy):
+        deposit = outbox.deposit(whole, each, "4X1", AT)
+        store.outgoing.commit(commit_id(deposit.commit), AT)
+    (report,) = claimed(store)
+    assert (report.form, report.status, report.delivery.arguments) == (
+        Form.REPORT,
+        "2.0.0",
+        ("NOTIFY=SUCCESS",),
+    )
+
+
 def test_a_deposit_that_was_opened_was_queued_whatever_became_of_its_commit(outbox, store):
     whole = message()
     deposit = outbox.deposit(whole, copies(whole, Route.PORTAL)[0], "4X1", AT)
