@@ -100,7 +100,7 @@ class Peer:
 
 
 KEY_OF = {"v15": "rsa", "oaep": "rsa", "oaep-256": "rsa", "pieces": "rsa", "key": "rsa", "cofactor": "p384"}
-KEY_OF |= {"pkcs1": "rsa", "pss": "rsa", "sha512": "rsa", "noattr": "p256"}
+KEY_OF |= {"pkcs1": "rsa", "pss": "rsa", "sha512": "rsa", "noattr": "p256", "attributes": "rsa"}
 """The kind of key that a way to encrypt or sign is for; other ways are named by their kind of key."""
 
 
@@ -200,6 +200,7 @@ class BouncyCastle(Server):
 
     name = "BouncyCastle"
     encrypts = pairs(f"{CBC} {GCM} 3des-cbc", f"v15 oaep oaep-256 cofactor {CURVES}") | pairs(CBC, "pieces")
+    encrypts |= pairs(GCM, "attributes")
     decrypts = pairs(f"{CBC} {GCM}", f"v15 oaep {CURVES}")
     signs = frozenset(f"pkcs1 pss ed25519 {CURVES}".split())
     verifies = frozenset(f"pkcs1 pss ed25519 {CURVES}".split())
@@ -209,9 +210,12 @@ class BouncyCastle(Server):
         return ("java", "-XX:TieredStopAtLevel=1", "-cp", f"{self.folder}:{JARS}", "Peer")
 
     def encrypt(self, content: bytes, cipher: str, how: str) -> bytes:
-        transport, form = ("v15", "pieces") if how == "pieces" else (how, "whole")
+        transport, form = ("v15", how) if how in ("pieces", "attributes") else (how, "whole")
         to = self.people.certificate(KEY_OF.get(how, how))
         return self.ask("encrypt", content, to, cipher, transport, form)
+
+    def compress(self, content: bytes) -> bytes:
+        return self.ask("compress", content)
 
     def decrypt(self, cms: bytes, kind: str) -> bytes:
         return self.ask("decrypt", cms, self.people.key(kind), self.people.certificate(kind))

@@ -58,6 +58,21 @@ def test_what_peers_encrypt_opens_here(peers, name, cipher, how):
     noted("encrypted by", name, f"{cipher} {how}", ok)
 
 
+def test_what_bouncycastle_compresses_opens_here_alone_and_in_layers(peers):
+    compressed = message(peers["BouncyCastle"].compress(CONTENT), "compressed-data")
+    found = opened(compressed)
+    noted("opened from", "BouncyCastle", "zlib", found.opened and bytes(found.entity) == CONTENT)
+    inner = bytes(content(compressed))
+    signed = message(peers["BouncyCastle"].sign(inner, "pkcs1", True), "signed-data")
+    sealed = message(
+        peers["BouncyCastle"].encrypt(bytes(content(signed)), "aes-256-gcm", "v15"), "enveloped-data"
+    )
+    found = opened(sealed, "rsa")
+    assert [layer.report()["type"] for layer in found.layers] == ["encrypted", "signed", "compressed"]
+    assert found.signature == "good"
+    assert bytes(found.entity) == CONTENT
+
+
 @pytest.mark.parametrize(("name", "cipher", "how"), cases("decrypts"))
 def test_what_we_encrypt_opens_there(peers, name, cipher, how):
     to = recipient(kind_of(how), "oaep" if how == "oaep" else "v15")

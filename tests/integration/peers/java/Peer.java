@@ -17,8 +17,15 @@ import java.security.spec.AlgorithmParameterSpec;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Date;
 import java.util.Map;
+import org.bouncycastle.asn1.ASN1EncodableVector;
 import org.bouncycastle.asn1.ASN1ObjectIdentifier;
+import org.bouncycastle.asn1.DERSet;
+import org.bouncycastle.asn1.cms.Attribute;
+import org.bouncycastle.asn1.cms.AttributeTable;
+import org.bouncycastle.asn1.cms.CMSAttributes;
+import org.bouncycastle.asn1.cms.Time;
 import org.bouncycastle.asn1.pkcs.PKCSObjectIdentifiers;
 import org.bouncycastle.asn1.x509.AlgorithmIdentifier;
 import org.bouncycastle.asn1.x509.SubjectPublicKeyInfo;
@@ -60,8 +67,12 @@ public class Peer {
         byte[] input = Files.readAllBytes(Paths.get(words[1]));
         byte[] output;
         switch (words[0]) {
-            case "encrypt": // IN OUT CERTIFICATE CIPHER TRANSPORT whole|pieces
+            case "encrypt": // IN OUT CERTIFICATE CIPHER TRANSPORT whole|pieces|attributes
                 output = encrypt(input, certificate(words[3]), CIPHERS.get(words[4]), words[5], words[6]);
+                break;
+            case "compress": // IN OUT
+                output = new CMSCompressedDataGenerator()
+                    .generate(new CMSProcessableByteArray(input), new ZlibCompressor()).getEncoded();
                 break;
             case "decrypt": // IN OUT KEY CERTIFICATE
                 output = decrypt(input, key(words[3]), certificate(words[4]));
@@ -137,12 +148,24 @@ public class Peer {
         CMSTypedData data = new CMSProcessableByteArray(content);
         if (gcm) {
             CMSAuthEnvelopedDataGenerator generator = new CMSAuthEnvelopedDataGenerator();
+            if (form.equals("attributes")) {
+                generator.setAuthenticatedAttributeGenerator(new SimpleAttributeTableGenerator(attributes()));
+                generator.setUnauthenticatedAttributeGenerator(new SimpleAttributeTableGenerator(attributes()));
+            }
             generator.addRecipientInfoGenerator(recipient);
             return generator.generate(data, (OutputAEADEncryptor) encryptor).getEncoded();
         }
         CMSEnvelopedDataGenerator generator = new CMSEnvelopedDataGenerator();
         generator.addRecipientInfoGenerator(recipient);
         return generator.generate(data, encryptor).getEncoded();
+    }
+
+    /** Two attributes, so that their order matters. */
+    static AttributeTable attributes() {
+        ASN1EncodableVector both = new ASN1EncodableVector();
+        both.add(new Attribute(CMSAttributes.signingTime, new DERSet(new Time(new Date()))));
+        both.add(new Attribute(CMSAttributes.contentType, new DERSet(PKCSObjectIdentifiers.data)));
+        return new AttributeTable(both);
     }
 
     static byte[] decrypt(byte[] cms, PrivateKey key, X509Certificate certificate) throws Exception {
