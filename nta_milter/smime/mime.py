@@ -7,7 +7,7 @@ import re
 
 from nta_milter.errors import MalformedCms, MessageError
 from nta_milter.message import headers as fields
-from nta_milter.message.headers import Headers
+from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Buffer, Entity
 from nta_milter.message.parameters import ABSENT, Structured, structured
 from nta_milter.message.transfer import IDENTITY
@@ -114,5 +114,8 @@ def _delimiters(view: memoryview, body: Buffer, delimiter: bytes) -> list[tuple[
 
 def message_and_body(headers: Headers) -> tuple[Headers, Headers]:
     """The fields of the message itself, and those that describe its body (Content-*, RFC 2045 section 3)."""
-    body = tuple(field for field in headers if field.name[:8].lower() == b"content-")
-    return Headers(tuple(field for field in headers if field not in body)), Headers(body)
+    message: list[HeaderField] = []
+    body: list[HeaderField] = []
+    for field in headers:
+        (body if field.name[:8].lower() == b"content-" else message).append(field)
+    return Headers(tuple(message)), Headers(tuple(body))
