@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nta_milter.cli.options import EXIT_NO, EXIT_TEMPORARY, add_config, add_json, loaded, moment
 from nta_milter.compliance.report import reasons_to_json, to_json
+from nta_milter.config.model import NtaHeaderSettings
 from nta_milter.errors import MessageError
 from nta_milter.message.headers import Headers, split
 from nta_milter.message.model import Message, Recipient
@@ -64,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     made = plan(inspection, reports, client, snapshot, routing, at)
     for destination in made.destinations:
         if arguments.json:
-            print(json.dumps(as_json(destination, made), ensure_ascii=False))
+            print(json.dumps(as_json(destination, made, settings.nta_header), ensure_ascii=False))
         else:
-            print(as_text(destination, made))
+            print(as_text(destination, made, settings.nta_header))
     routes = {destination.decision.route for destination in made.destinations} | {made.combined.route}
     if len(made.destinations) > 1 and not arguments.json:
         print(_together(made))
@@ -101,8 +102,8 @@ def _message(arguments: argparse.Namespace, snapshot: Snapshot) -> Message:
     return Message(arguments.sender, (), recipients, headers, memoryview(data)[start:])
 
 
-def as_json(destination: Destination, made: Plan) -> dict[str, object]:
-    """One recipient's object."""
+def as_json(destination: Destination, made: Plan, mark: NtaHeaderSettings) -> dict[str, object]:
+    """One recipient's object; ``mark`` is the header field that compliant parties have agreed on."""
     sensitivity = destination.addressee.sensitivity
     report = destination.report
     compliance = None
@@ -115,8 +116,14 @@ def as_json(destination: Destination, made: Plan) -> dict[str, object]:
         "sensitive": {"value": sensitivity.value, "reasons": reasons_to_json(sensitivity.reasons)},
         "compliance": compliance,
         "certificate": _certificate(destination, made),
+        "header": {"name": mark.name, "value": mark.value} if _is_marked(destination, mark) else None,
         "reasons": reasons_to_json(destination.decision.reasons),
     }
+
+
+def _is_marked(destination: Destination, mark: NtaHeaderSettings) -> bool:
+    """Whether what leaves carries the agreed field: only what goes to a compliant domain by its hosts."""
+    return bool(mark.name) and destination.decision.route in (Route.SMIME, Route.DANE)
 
 
 def _certificate(destination: Destination, made: Plan) -> dict[str, object] | None:
@@ -132,7 +139,7 @@ def _certificate(destination: Destination, made: Plan) -> dict[str, object] | No
     }
 
 
-def as_text(destination: Destination, made: Plan) -> str:
+def as_text(destination: Destination, made: Plan, mark: NtaHeaderSettings) -> str:
     """One recipient's answer in words."""
     decision = destination.decision
     lines = [f"{decision.recipient}: {decision.route.value}"]
@@ -149,6 +156,8 @@ def as_text(destination: Destination, made: Plan) -> str:
     if certificate is not None:
         lines.append(f"  certificate  {certificate['class']}, {certificate['subject']}")
         lines.append(f"  signed by    {certificate['signer'] or 'nobody'}")
+    if _is_marked(destination, mark):
+        lines.append(f"  header       {mark.name}: {mark.value}")
     shown = set(destination.report.reasons) if destination.report is not None else set()
     lines += [f"  because      {reason.text}" for reason in decision.reasons if reason not in shown]
     return "\n".join(lines)

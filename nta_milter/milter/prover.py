@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 AGAIN = 1.0
 """Seconds after which a probe that proved nothing is repeated, doubled each time: Postfix may be starting."""
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 5.0
 
 NOT_YET = "the running Postfix has not been looked at yet"
 

@@ -13,7 +13,13 @@ from pathlib import Path
 from nta_milter.audit.events import Event
 from nta_milter.audit.write import AuditWriter
 from nta_milter.config.model import Settings
-from nta_milter.errors import NtaMilterError, RecipientRefused, SubmissionInDoubt, TemporaryError
+from nta_milter.errors import (
+    NtaMilterError,
+    RecipientRefused,
+    RoutingNotProven,
+    SubmissionInDoubt,
+    TemporaryError,
+)
 from nta_milter.message.model import Entity
 from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbox.addresses import bounce_address
@@ -72,8 +78,13 @@ class Hand:
         look: Look,
         clock: Callable[[], datetime],
         name: str,
+        unproven: Callable[[str], str] = lambda _: "",
     ) -> None:
-        """``name`` is this worker's: what another process of this name had claimed is free again."""
+        """``name`` is this worker's: what another process of this name had claimed is free again.
+
+        ``unproven`` says why no copy for a next hop may be handed in (HandIn.fault).
+        """
+        self._unproven = unproven
         self._settings = settings
         self._store = store
         self._keys = keys
@@ -158,6 +169,8 @@ class Hand:
         own = self._settings.worker.mail
         match submission.form:
             case Form.COPY:
+                if fault := self._unproven(delivery.next_hop):
+                    raise RoutingNotProven(fault)
                 content = self._copy(submission, opened)
                 arguments = copied_arguments(delivery)
                 hand = self._settings.worker.hand

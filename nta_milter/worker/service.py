@@ -17,7 +17,6 @@ from nta_milter.audit.tell import EVENTS, teller
 from nta_milter.audit.write import open_writer
 from nta_milter.config.model import Settings
 from nta_milter.config.notify import READY, STOPPING, notify
-from nta_milter.config.secrets import secret
 from nta_milter.errors import NtaMilterError
 from nta_milter.monitor import listener
 from nta_milter.monitor.control import serve as serve_control
@@ -33,6 +32,8 @@ from nta_milter.worker.late import LateWatch
 from nta_milter.worker.lists import Lists
 from nta_milter.worker.metrics import METRICS, State, duty_name
 from nta_milter.worker.postqueue import Postqueue
+from nta_milter.worker.proven import HandIn
+from nta_milter.worker.prune import Prune
 from nta_milter.worker.receive import Handler, listening, serve
 from nta_milter.worker.sweep import Sweep
 from nta_milter.worker.watch import Watch
@@ -78,11 +79,14 @@ class Worker:
         self._audit = open_writer(settings, f"{self._hostname}:worker", teller(registry, log))
         postqueue = Postqueue(settings.routing.postfix)
         store, audit = self._store, self._audit
-        self._hand = Hand(settings, store, keys, audit, postqueue.look, clock, self._hostname)
+        proven = HandIn(settings)
+        self._hand = Hand(settings, store, keys, audit, postqueue.look, clock, self._hostname, proven.fault)
         self._again = Again(settings, store, keys, audit, decide, clock)
         self._watch = Watch(settings, store, audit, postqueue, clock)
         self._late = LateWatch(settings, store, audit, postqueue.look, clock)
-        self._sweep = Sweep(settings, store, audit, _signer(settings), clock, self._late.kept_since)
+        signer = Signer.of(settings) if settings.audit.target == "store" else None
+        self._sweep = Sweep(settings, store, audit, signer, clock, self._late.kept_since)
+        self._prune = Prune(settings, store.database, audit, signer, clock)
         self._lists = Lists(settings, clock, self._stopping.is_set)
         self._state = State(settings, store.database, registry, clock, lambda: self._watch.commits)
         registry.collect(self._state.collect)
@@ -148,6 +152,7 @@ class Worker:
                 self._due.set()
             if turn % SWEEP_EVERY == 0:
                 self._try(self._sweep.round)
+                self._try(self._prune.round)
                 self._try(self._sweep.checkpoint)
                 self._due.set()
             turn += 1
@@ -179,8 +184,3 @@ class Worker:
             self._state.done(name)
             return done
         return 0
-
-
-def _signer(settings: Settings) -> Signer | None:
-    pem = secret("audit-key", settings) if settings.audit.target == "store" else None
-    return None if pem is None else Signer.parse(pem + b"\n", "audit-key")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.laboratory.alone import Alone
 
-KEYS = {"recipient", "route", "sensitive", "compliance", "certificate", "reasons"}
+KEYS = {"header", "recipient", "route", "sensitive", "compliance", "certificate", "reasons"}
 
 
 @pytest.fixture(scope="module")

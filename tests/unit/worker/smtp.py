@@ -21,6 +21,10 @@ class Postfix:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
+    def reply(self, step: str, reply: str) -> None:
+        """What it says from now on."""
+        self._replies[step] = reply
+
     def close(self) -> None:
         if not self._path.exists():
             return
