@@ -101,6 +101,20 @@ def test_no_record_is_lost_or_doubled_by_rotation_and_no_process_is_restarted(ro
         assert mine == [f"4Q{number}-{count}" for count in range(len(mine))]
 
 
+def test_a_line_in_the_shipped_file_has_old_records_removed(rotate, tmp_path):
+    (line,) = re.findall(r"`(maxage \d+)`", (ROOT / "packaging" / "doc" / "privacy.md").read_text())
+    rules = tmp_path / "logrotate.conf"
+    rules.write_text(rules.read_text().replace("rotate -1", f"rotate -1\n{line}"))
+    file, days = tmp_path / "store" / "audit.jsonl", int(line.split()[1])
+    for name, age in (("audit.jsonl-20200102.gz", days + 2), ("audit.jsonl-20200103.gz", days - 2)):
+        (file.parent / name).touch()
+        at = (datetime.now(UTC) - timedelta(days=age)).timestamp()
+        os.utime(file.parent / name, (at, at))
+    file.write_text("{}\n")
+    kept, now = rotate()
+    assert (kept, (file.parent / now).read_text()) == ("audit.jsonl-20191203.gz", "{}\n")
+
+
 def test_what_is_put_aside_stays_for_the_group_alone_and_nothing_is_removed(rotate, tmp_path):
     file = tmp_path / "store" / "audit.jsonl"
     for _ in range(5):
