@@ -67,6 +67,13 @@ class _StandardError(logging.Handler):
         """None is needed."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the library does it, but for the lock, without which newer Python's does not work."""
+        wanted = bool(self.filter(record))
+        if wanted:
+            self.emit(record)
+        return wanted
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write it, or give it up: a log that cannot be written stops no mail."""
         try:
