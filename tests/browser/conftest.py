@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    running = Site(tmp_path_factory.mktemp("portal"))
+    running = Site(tmp_path_factory.mktemp("portal"), sms_command=("/bin/true",))
     running.start()
     yield running
     assert running.stop() == 0, running.log

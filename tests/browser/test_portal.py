@@ -3,13 +3,15 @@
 import hashlib
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from nta_milter.portal.render import markup
-from nta_milter.store.rows import DeliveryState
+from nta_milter.store.keys import Token
+from nta_milter.store.rows import DeliveryState, NewLink
 from tests.integration.portal.mails import HTML, message, pseudo_random
 from tests.integration.portal.site import CODE
 
@@ -52,6 +54,8 @@ def every_page(page, site):
     deposited = site.deposit(MAIL)
     page.goto(deposited.path)
     yield "open"
+    follow(page, "button", "Stuur mij een code per sms")
+    yield "sms-sent"
     page.get_by_label("Toegangscode").fill("tulp-molen-31")
     follow(page, "button", "Bericht openen")
     yield "refused"
@@ -84,6 +88,17 @@ def every_page(page, site):
     page.get_by_label("Toegangscode").fill("Tulp-Molen-31")
     follow(page, "button", "Opslaan en versturen")
     yield "hold-done"
+    locked, token = site.deposit(MAIL), Token.new()
+    link = NewLink(token.lookup, locked.delivery_id, "unlock")
+    site.store.outgoing.add_link(link, datetime.now(UTC))
+    page.goto(f"/unlock/{token.text}")
+    yield "unlock"
+    page.get_by_label("Nieuwe toegangscode").fill("12345678")
+    follow(page, "button", "Vrijgeven")
+    yield "unlock-refused"
+    page.get_by_label("Nieuwe toegangscode").fill("")
+    follow(page, "button", "Vrijgeven")
+    yield "unlock-done"
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -101,7 +116,7 @@ def test_every_page_is_accessible_and_fits(site, browse, size):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.title().endswith(" – Huisartsenpraktijk De Linde"), name
         assert page.locator("h1").count() == 1, name
-    assert len(seen) == 15
+    assert len(seen) == 19
 
 
 def test_a_patient_reads_keeps_answers_and_closes_without_any_script(site, browse):
