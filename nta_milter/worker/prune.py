@@ -49,13 +49,14 @@ class Prune:
                 "needs the key audit-key, which signs what is left", where="audit.retention"
             )
         keys = load_public(self._settings.store.public / "audit.pem")
-        faults, count = [], 0
+        faults, count, uncovered = [], 0, 0
         for each in prune(Records(self._database), keys, before, at, self._signer):
             if each.removed:
                 self._audit.write(each.record(before, at))
             if each.fault is not None:
                 faults.append(each.fault)
             count += each.removed
+            uncovered += each.uncovered
         if count:
             self._database.checkpoint()
         if faults:
@@ -63,5 +64,6 @@ class Prune:
             raise StoreUnavailable(
                 f"{first.writer} is broken at record {first.sequence} and stays: {first.text}", where="audit"
             )
-        self._done = before
+        if not uncovered:  # else again when a checkpoint stands after them
+            self._done = before
         return count

@@ -83,6 +83,16 @@ def test_it_is_done_once_a_day(duty, happen, clock, events):
     assert events().count("pruned") == 1
 
 
+def test_what_was_not_signed_yet_goes_once_it_is(duty, audit, store, signer, clock, events):
+    event = AuditRecord(clock(), Event.READ, "4X1", "doctor@care.test", ("jan@citizen.test",), "", ())
+    audit.write(event, event)
+    clock.advance(days=DAYS + 1)
+    assert [duty.round(), duty.round()] == [0, 0]
+    signer.sign(Records(store.database), clock())
+    assert [duty.round(), duty.round()] == [2, 0]
+    assert events() == ["pruned"]
+
+
 def test_without_a_time_everything_is_kept(settings, store, audit, signer, happen, clock):
     for_ever = dataclasses.replace(settings, audit=AuditSettings(target="store"))
     happen(3)
