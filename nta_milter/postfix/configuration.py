@@ -22,7 +22,7 @@ RESTRICTIONS = tuple(
     for stage in ("client", "helo", "sender", "relay", "recipient", "data", "end_of_data")
 )
 """Where smtpd(8) may be told to lead a message elsewhere."""
-HOP = ("fallback_relay", "tls_policy_maps", "tls_security_level")
+HOP = ("fallback_relay", "tls_per_site", "tls_policy_maps", "tls_security_level")
 PARAMETERS = (
     "alias_maps",
     "body_checks",
@@ -37,7 +37,6 @@ PARAMETERS = (
     "queue_directory",
     "recipient_canonical_maps",
     "sender_canonical_maps",
-    "smtp_tls_per_site",
     "smtpd_proxy_filter",
     "transport_maps",
     "virtual_alias_maps",

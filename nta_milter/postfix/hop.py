@@ -52,8 +52,9 @@ def fault(action: str, command: str, setting: Callable[[str], str], networks: Se
             f"{where} in another network, and {command}_tls_security_level={level or 'none'} does not demand "
             "that it proves its name (secure, verify, fingerprint or dane-only do)"
         )
-    if setting(f"{command}_tls_policy_maps"):
-        return f"{TRANSPORT} has {command}_tls_policy_maps, which may lower its security level"
+    for maps in ("tls_policy_maps", "tls_per_site"):
+        if setting(f"{command}_{maps}"):
+            return f"{TRANSPORT} has {command}_{maps}, which may lower its security level"
     if level == "verify" and not all(_bracketed(each) for each in open_ones):
         return f"{where} by an MX look-up, whose answer verify believes; write the host in brackets"
     return ""

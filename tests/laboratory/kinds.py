@@ -121,7 +121,7 @@ KINDS = (
         (
             "inside: text/calendar",
             "readable: text/calendar",
-            "notification; in the portal: text, bijlage",
+            "notification; in the portal: text, invite.ics",
             "text/calendar",
         ),
     ),

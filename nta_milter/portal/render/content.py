@@ -57,6 +57,10 @@ class Place:
             yield from pieces
 
 
+_USUAL_NAMES = {"text/calendar": "invite.ics", "application/ics": "invite.ics"}
+"""Names for parts that come without one and that a program opens by the ending."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """One file of a message, under a name that is safe and stands once in it."""
@@ -175,7 +179,7 @@ class _Found:
         elif kind in ("text/plain", "text/html") and not is_attachment(part):
             self.bodies.append((self._body(part),))
         else:
-            self._file(part, part.filename)
+            self._file(part, part.filename or _USUAL_NAMES.get(kind))
 
     def _alternative(self, part: Part) -> None:
         """The last form of each kind is the best one (RFC 2046 section 5.1.4)."""

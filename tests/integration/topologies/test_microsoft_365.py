@@ -117,3 +117,17 @@ def test_the_provider_is_no_way_in_to_our_commit_addresses(site):
 def test_the_doctor_finds_no_fault(site):
     status, said = site.nta_milter("doctor", "--json", "--config", str(site.configuration))
     assert status == 0, said
+
+
+def test_invariant_5_in_shadow_mode_too_no_other_customer_sends_through_us(site):
+    file = site.directory / "care" / "nta-milter" / "nta-milter.toml"
+    enforced = file.read_text()
+    file.write_text(f'mode = "shadow"\n{enforced}')
+    try:
+        site.restart_milter()
+        assert from_provider(site, ordinary(DOCTOR, JAN).raw, JAN, marks=MARKS[:1]).code == 550
+        accepted(from_provider(site, ordinary(DOCTOR, JAN).raw, JAN))
+    finally:
+        file.write_text(enforced)
+        site.restart_milter()
+    arrived(site, "mx.citizen", JAN)

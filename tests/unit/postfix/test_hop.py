@@ -75,6 +75,9 @@ def test_what_could_lead_past_the_hop_is_refused():
     assert "policy_maps" in said(
         "[exchange.care.test]", smtp_tls_security_level="secure", smtp_tls_policy_maps="hash:/x"
     )
+    assert "per_site" in said(
+        "[exchange.care.test]", smtp_tls_security_level="secure", smtp_tls_per_site="hash:/x"
+    )
     assert "MX look-up" in said("care.test", smtp_tls_security_level="verify")
     assert "local(8)" in said("x", "local")
     assert "no transport" in said("unix:x", "")

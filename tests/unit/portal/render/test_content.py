@@ -117,7 +117,7 @@ def test_what_is_no_text_is_a_file():
         part("application/pkcs7-signature; name=smime.p7s", "sig"),
         part("application/pkcs7-mime; name=smime.p7m", "cms"),
     ).encode()
-    assert sorted(files(message)) == ["bijlage", "bijlage (2)", "bijlage (3)", "smime.p7m"]
+    assert sorted(files(message)) == ["bijlage", "bijlage (2)", "invite.ics", "smime.p7m"]
     assert texts(message) == []
 
 
