@@ -80,9 +80,12 @@ def files_fingerprint(settings: Settings) -> str:
     digest = hashlib.sha256()
     places = (smime.keys, smime.certificates, smime.trust, smime.trust / "intermediates")
     for place in (*places, *settings.policy.word_files):
-        for path in _files(place):
-            status = path.stat()
-            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        try:
+            for path in _files(place):
+                status = path.stat()
+                digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        except OSError as error:  # it is not ours to see, or was taken away just now
+            digest.update(f"{place} {error.strerror}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,8 +1,11 @@
 import contextlib
 import http.client
 import socket
+from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nta_milter.config.metrics import loopback
 from nta_milter.errors import ConfigurationError
@@ -110,3 +113,9 @@ def test_no_service_stops_for_want_of_a_port(listener, caplog):
 )
 def test_only_an_address_of_loopback_with_a_port_is_one(place, found):
     assert loopback(place) == found
+
+
+@given(st.one_of(st.text(max_size=30), st.from_regex(r"\[?[0-9a-f.:]{1,20}\]?:[0-9]{1,6}", fullmatch=True)))
+def test_whatever_is_written_nothing_but_loopback_is_listened_at(place):
+    found = loopback(place)
+    assert found is None or (ip_address(found[0]).is_loopback and 0 < found[1] < 65_536)
