@@ -201,8 +201,11 @@ def test_mail_that_goes_apart_is_committed_and_handed_in_by_the_worker(world):
     send(world, mail("jan@citizen.test, piet@citizen.test", BSN), "jan@citizen.test", "piet@citizen.test")
     wait_for(world, 'test "$(ls /srv/mail/citizen | wc -l)" = 2')
     assert BSN not in world.run("cat /srv/mail/citizen/*")
-    assert "duty-failed" not in journal(world, "nta-worker")
-    assert "error" not in journal(world, "nta-worker").lower()
+    # without what systemd says of the unit, which on some kernels cannot kill an empty control group
+    said = world.run("journalctl --no-pager -o cat _SYSTEMD_UNIT=nta-worker.service").lower()
+    assert "event=started" in said
+    assert "duty-failed" not in said
+    assert "error" not in said
 
 
 def test_the_worker_sees_the_queue_under_the_same_restrictions(world):
