@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nta_milter.cli import probe
+from nta_milter.cli import host, probe
 from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
 from nta_milter.config.model import Settings
 from nta_milter.errors import NtaMilterError
@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _examine(settings: Settings) -> Iterator[Finding]:
     yield from examine(Postfix(settings.routing.postfix), settings)
     yield from _folders(settings)
+    yield from host.findings(settings)
     try:
         snapshot = build(settings)
     except NtaMilterError as error:
