@@ -13,7 +13,7 @@ from tests.laboratory.certificates import openssl
 from tests.laboratory.kinds import CANARY, KINDS, ROUTES, Kind
 from tests.laboratory.scenarios import download
 from tests.laboratory.scenarios.line import HOSPITAL_ADDRESS
-from tests.laboratory.scenarios.proof import CLINIC, DOCTOR, JAN, NURSE
+from tests.laboratory.scenarios.proof import CLINIC, COLLEAGUE, DOCTOR, JAN, NURSE
 from tests.laboratory.store import Delivered
 
 TYPES = (
@@ -64,6 +64,8 @@ def seen(laboratory: Laboratory, kind: Kind, recipient: str) -> str:
         return f"refused ({reply.text.split()[0]})"
     store, delivered = left(laboratory)
     mail = email.message_from_bytes(delivered.raw)
+    if store == "care":
+        return f"as it is: {traits(mail)}"
     if store.startswith("mx."):
         return by_the_ordinary_way(laboratory, mail, delivered)
     if mail.get_content_type() != "application/pkcs7-mime":
@@ -117,7 +119,7 @@ def arriving(laboratory: Laboratory, kind: Kind) -> str:
 def test_what_each_side_sees_of_a_kind_of_mail(kinds, kind):
     portal = seen(kinds, kind, JAN)  # first, while his access code is known
     found = {}
-    for route, recipient in (("S/MIME", NURSE), ("DANE", CLINIC)):
+    for route, recipient in (("S/MIME", NURSE), ("DANE", CLINIC), ("among our users", COLLEAGUE)):
         kinds.reset()
         found[route] = seen(kinds, kind, recipient)
     kinds.reset()

@@ -15,7 +15,7 @@ MARK = "nta-secure.0123456789abcdef0123456789abcdef@care.test"
 """The identifier that a secure thread carries in References."""
 
 
-ROUTES = ("S/MIME", "DANE", "secure download", "arriving, opened")
+ROUTES = ("S/MIME", "DANE", "secure download", "among our users", "arriving, opened")
 """The columns of the table."""
 
 
@@ -28,7 +28,7 @@ class Kind:
 
     name: str
     write: Callable[[str], bytes]
-    seen: tuple[str, str, str, str]
+    seen: tuple[str, str, str, str, str]
     sender: str | None = None
     login: str = "doctor@care.test"
 
@@ -122,6 +122,7 @@ KINDS = (
             "inside: text/calendar",
             "readable: text/calendar",
             "notification; in the portal: text, invite.ics",
+            "as it is: text/calendar",
             "text/calendar",
         ),
     ),
@@ -132,6 +133,7 @@ KINDS = (
             "inside: Disposition-Notification-To",
             "readable: Disposition-Notification-To",
             "notification; in the portal: text",
+            "as it is: Disposition-Notification-To",
             "Disposition-Notification-To",
         ),
     ),
@@ -144,6 +146,7 @@ KINDS = (
         ),
         (
             *["without what it quotes: message/disposition-notification, Auto-Submitted"] * 3,
+            "as it is: message/disposition-notification",
             "message/disposition-notification",
         ),
         sender="",
@@ -157,6 +160,7 @@ KINDS = (
         ),
         (
             *["without what it quotes: message/delivery-status, Auto-Submitted"] * 3,
+            "as it is: message/delivery-status, Auto-Submitted",
             "message/delivery-status, Auto-Submitted",
         ),
         sender="",
@@ -166,7 +170,7 @@ KINDS = (
         lambda to: _mail(
             to, "Auto-Submitted: auto-replied", f"References: <{MARK}>", content=_text("Afwezig.")
         ),
-        (*["refused (5.7.1)"] * 3, "Auto-Submitted"),
+        (*["refused (5.7.1)"] * 3, "as it is: Auto-Submitted", "Auto-Submitted"),
         sender="",
     ),
     Kind(
@@ -176,6 +180,7 @@ KINDS = (
             "inside: Auto-Submitted, Precedence; outside: Auto-Submitted: auto-replied, Precedence: bulk",
             "readable: Auto-Submitted, Precedence",
             "notification; in the portal: text",
+            "as it is: Auto-Submitted, Precedence",
             "Auto-Submitted, Precedence",
         ),
     ),
@@ -186,6 +191,7 @@ KINDS = (
             "inside: Precedence, List-Id; outside: Precedence: list",
             "readable: Precedence, List-Id",
             "notification; in the portal: text",
+            "as it is: Precedence, List-Id",
             "Precedence, List-Id",
         ),
         sender="overleg-bounces@care.test",
@@ -197,6 +203,7 @@ KINDS = (
             "inside: Sender",
             "readable: Sender",
             "notification; in the portal: text",
+            "as it is: Sender",
             "Sender",
         ),
         login="secretary@care.test",
@@ -208,6 +215,7 @@ KINDS = (
             "inside: text",
             "readable: text",
             "notification; in the portal: text",
+            "as it is: text",
             "text",
         ),
         sender="poli@care.test",
@@ -225,6 +233,7 @@ KINDS = (
             "inside: application/ms-tnef",
             "readable: application/ms-tnef",
             "notification; in the portal: text, winmail.dat",
+            "as it is: application/ms-tnef",
             "application/ms-tnef",
         ),
     ),
@@ -240,12 +249,17 @@ KINDS = (
             "inside: application/zip",
             "readable: application/zip",
             "notification; in the portal: text, uitslag.zip",
+            "as it is: application/zip",
             "application/zip",
         ),
     ),
     Kind(
         "forwarded secure mail",
         lambda to: _mail(to, content=_parts("mixed", _text("Ter informatie."), _ENVELOPED)),
-        (*["as it is: message/rfc822, application/pkcs7-mime"] * 3, "message/rfc822, application/pkcs7-mime"),
+        (
+            *["as it is: message/rfc822, application/pkcs7-mime"] * 3,
+            "as it is: message/rfc822, application/pkcs7-mime",
+            "message/rfc822, application/pkcs7-mime",
+        ),
     ),
 )
