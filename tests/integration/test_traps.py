@@ -204,7 +204,7 @@ def test_trap_6_an_mx_that_dnssec_does_not_prove_gets_nothing(plumbing: Plumbing
     ],
     ids=["as shipped", "body checks", "header checks"],
 )
-def test_trap_7_a_requeued_message_keeps_its_route(
+def test_invariant_14_trap_7_a_requeued_message_keeps_its_route(
     plumbing: Plumbing, way: str, site: dict[str, str]
 ) -> None:
     recipient = COLLEAGUE if way == "inside" else NURSE
