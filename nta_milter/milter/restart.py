@@ -15,8 +15,10 @@ FIXED = (
     "milter.threads",
     "milter.lookup_threads",
     "milter.timeout",
+    "audit.target",
+    "audit.file",
 )
-FIXED_TABLES = ("audit", "log", "metrics")
+FIXED_TABLES = ("log", "metrics")
 """What a process takes from the settings when it starts, and keeps until it is started again."""
 
 REFUSED = "reload-refused"
