@@ -431,8 +431,9 @@ class PeerSettings:
         default="off",
     )
     proofs: Path = key(
-        "file in which nta-milter doctor --probe keeps what it has proven of the verifiers",
-        default=Path("/var/lib/nta-milter/verifiers.json"),
+        "file in which nta-milter doctor --probe keeps what it has proven of the verifiers; nobody but root "
+        "may write it",
+        default=Path("/etc/nta-milter/verifiers.json"),
     )
     proof_days: int = key(
         "time for which such a proof holds, while main.cf and master.cf stay as they are",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ def files(postfix: Path) -> tuple[tuple[str, int, int, int], ...]:
 
 
 def keep(path: Path, proofs: Sequence[Proof]) -> None:
-    """Write the proofs in one step, for the group of the folder to read.
+    """Write the proofs in one step, for everybody to read.
 
     Raises:
         StoreUnavailable: they cannot be written.
@@ -53,17 +54,18 @@ def keep(path: Path, proofs: Sequence[Proof]) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
         with os.fdopen(handle, "w", encoding="ascii") as file:
             json.dump([asdict(proof) for proof in proofs], file)
-            folder = path.parent.stat()
-            os.fchown(handle, folder.st_uid if os.geteuid() == 0 else -1, -1)
+            os.fchmod(handle, 0o644)
         Path(name).rename(path)
     except OSError as error:
         raise StoreUnavailable(f"cannot be written: {error.strerror}", where=str(path)) from error
 
 
 def read(path: Path) -> tuple[Proof, ...]:
-    """The kept proofs; none where the file is not there or cannot be understood."""
+    """The kept proofs; none where the file is not there, cannot be understood, or could be others' work."""
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return ()
             told = json.loads(file.read(SIZE_LIMIT))
         return tuple(_proof(each) for each in told)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

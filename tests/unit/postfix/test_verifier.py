@@ -43,6 +43,13 @@ def test_a_kept_proof_holds_for_its_listener_and_name_alone(folder):
     assert verifiers.at("192.0.2.26:25") == ()
 
 
+def test_a_file_that_others_may_write_is_no_proof(folder):
+    keep(folder / "verifiers.json", [proof(folder)])
+    assert read(folder / "verifiers.json")
+    (folder / "verifiers.json").chmod(0o664)
+    assert read(folder / "verifiers.json") == ()
+
+
 @pytest.mark.parametrize("day", [107.1, 99.0])
 def test_it_ends_with_its_time_and_begins_with_it(folder, day):
     keep(folder / "verifiers.json", [proof(folder)])
