@@ -15,7 +15,7 @@ import Milter
 from nta_milter.audit.tell import EVENTS, teller
 from nta_milter.audit.write import open_writer
 from nta_milter.config.load import load
-from nta_milter.errors import NtaMilterError
+from nta_milter.errors import NtaMilterError, TemporaryError
 from nta_milter.milter import memory
 from nta_milter.milter.callbacks import Callbacks
 from nta_milter.milter.metrics import METRICS, Counted, State
@@ -74,7 +74,7 @@ def serve(
     ):
         threading.Thread(target=work, daemon=True).start()
     if settings.metrics.milter and number == 0:
-        listener.start(settings.metrics.milter, lambda: _metrics(settings.milter.control))
+        listener.start(settings.metrics.milter, lambda: _metrics(settings.milter.control, process))
     Callbacks.service = service
     Milter.factory = Callbacks
     Milter.set_flags(ACTIONS)
@@ -84,11 +84,14 @@ def serve(
         service.close()
 
 
-def _metrics(control: Path) -> str:
-    """What all processes of the milter have counted, this one included."""
+def _metrics(control: Path, own: Process) -> str:
+    """What all processes of the milter have counted; where there are no control sockets, this one alone."""
     catalogue = (EVENTS, STARTED, *METRICS)
-    told = control_socket.ask(control, STATUS).values()
-    joined = join(map(samples_of, told), {metric.name: metric for metric in catalogue})
+    try:
+        told = [samples_of(answer) for answer in control_socket.ask(control, STATUS).values()]
+    except TemporaryError:
+        told = [own.registry.samples()]
+    joined = join(told, {metric.name: metric for metric in catalogue})
     return text(joined, catalogue)
 
 

@@ -132,3 +132,12 @@ def test_without_a_milter_the_answer_is_temporary(alone):
     assert code == 75
     assert "nta-milter does not answer" in said
     assert "systemctl start nta-milter.service" in said
+
+
+def test_without_control_sockets_a_process_tells_its_own_numbers(tmp_path):
+    with Alone(tmp_path / "alone", 15375, metrics={"milter": "127.0.0.1:15376"}) as other:
+        for socket in other.control.glob("*.sock"):
+            socket.unlink()
+        with urllib.request.urlopen("http://127.0.0.1:15376/metrics", timeout=30) as answer:
+            assert "nta_milter_processes 1\n" in answer.read().decode()
+        assert status(other)[0] == 75
