@@ -159,6 +159,7 @@ def _side_is_marked(examined: Examined) -> Iterator[Finding]:
 
 def _no_oracle(examined: Examined) -> Iterator[Finding]:
     """A listener marked outbound must not accept strangers: it would encrypt and sign for them."""
+    yield from ways.shared_networks(examined.settings)
     for name in examined.smtpd():
         side = examined.side(name)
         if examined.position(name) is None or side not in OUTGOING:

@@ -15,6 +15,9 @@ from nta_milter.postfix.route import OUTGOING
 FOR_USERS = ("submission", "submissions", "smtps", "587", "465")
 """Names of services that mail programs of users send to."""
 
+MOST_CLIENTS = 256
+"""Most addresses of a public network that one organisation is likely to have for itself."""
+
 FILE_LIMIT = 4_000_000
 """Bytes of an alias table that are looked at."""
 
@@ -58,6 +61,19 @@ def listeners_without_us(read: Configuration, ours: str) -> Iterator[Finding]:
             if users
             else "",
         )
+
+
+def shared_networks(settings: Settings) -> Iterator[Finding]:
+    """Whole public networks whose mail counts as ours: a provider's are those of all its customers."""
+    for listener in settings.listeners:
+        for network in listener.clients if listener.side == "outbound" else ():
+            if network.is_global and network.num_addresses > MOST_CLIENTS:
+                yield Finding(
+                    Level.WARNING,
+                    "shared-network",
+                    f"listeners.clients holds {network}: whoever sends from there is encrypted and signed for",
+                    "list single addresses; a provider needs a listener marked connector (topologies.md)",
+                )
 
 
 def arriving_relays(read: Configuration, ours: str) -> Iterator[Finding]:

@@ -1,6 +1,8 @@
 """What the doctor says of listeners in front of us, of scanners, and of a provider's connector."""
 
+import dataclasses
 import re
+from ipaddress import ip_network
 
 import pytest
 
@@ -45,8 +47,8 @@ def arranged(folder, *topologies, without=()):
     (folder / "master.cf").write_text("\n".join(lines) + "\n")
 
 
-def found(folder):
-    return {each.code: each for each in examine(Postfix(cold(folder)), SETTINGS)}
+def found(folder, settings=SETTINGS):
+    return {each.code: each for each in examine(Postfix(cold(folder)), settings)}
 
 
 def faults(folder):
@@ -114,3 +116,13 @@ def test_a_scanner_may_stand_behind_us_for_what_arrives_and_a_verifier_may_not(c
     assert "milter-order" not in found(configuration)
     edit(configuration / "master.cf", "unix:clamav.sock", "unix:opendmarc.sock")
     assert found(configuration)["milter-order"].level is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("network", "seen"),
+    [("40.92.0.0/15", True), ("2a01:111:f400::/48", True), ("8.8.8.8/32", False), ("10.0.0.0/8", False)],
+)
+def test_a_whole_public_network_that_counts_as_ours_is_seen(configuration, network, seen):
+    outbound = ListenerSettings(side="outbound", clients=(ip_network(network),))
+    settings = dataclasses.replace(SETTINGS, listeners=(outbound, *SETTINGS.listeners[1:]))
+    assert ("shared-network" in found(configuration, settings)) is seen
