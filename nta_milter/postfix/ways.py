@@ -72,7 +72,7 @@ def shared_networks(settings: Settings) -> Iterator[Finding]:
                     Level.WARNING,
                     "shared-network",
                     f"listeners.clients holds {network}: whoever sends from there is encrypted and signed for",
-                    "list single addresses; a provider needs a listener marked connector (topologies.md)",
+                    "list single addresses; for a provider mark a listener connector (topologies.md)",
                 )
 
 
