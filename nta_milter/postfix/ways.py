@@ -71,7 +71,7 @@ def shared_networks(settings: Settings) -> Iterator[Finding]:
                 yield Finding(
                     Level.WARNING,
                     "shared-network",
-                    f"listeners.clients holds {network}: whoever sends from there is encrypted and signed for",
+                    f"listeners.clients holds {network}: what comes from there is encrypted and signed",
                     "list single addresses; for a provider mark a listener connector (topologies.md)",
                 )
 

@@ -9,7 +9,6 @@ import smtplib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -349,7 +348,7 @@ class Laboratory:
         if self._download:
             self.stored.clear()
         for name, instance in self.postfix.items():  # in the order in which mail goes
-            self.wait_for(partial(_emptied, instance), f"the end of what {name} delivers")
+            self.wait_for(instance.emptied, f"the end of what {name} delivers")
             instance.restore()
         for file in (self.directory / "care" / "home").glob("*/.forward"):
             file.unlink()
@@ -499,9 +498,3 @@ def _environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _emptied(instance: Postfix) -> bool:
-    """Delete what a Postfix has; whether nothing is left, not even what was being delivered."""
-    instance.command("postsuper", "-d", "ALL")
-    return not instance.queued()
