@@ -162,6 +162,7 @@ def _sqlite(file: Path) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=64,
+        pool_use_lifo=True,  # the connection that was used last has read what is needed most recently
         pool_reset_on_return=None,  # each transaction of ours is ended before its connection goes back
     )
 
