@@ -275,6 +275,11 @@ class Postfix:
         log = self.home / "mail.log"
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
+    def emptied(self) -> bool:
+        """Delete all mail; whether nothing is left, not even what was being delivered."""
+        self.command("postsuper", "-d", "ALL")
+        return not self.queued()
+
     def queued(self) -> list[dict[str, Any]]:
         """What ``postqueue -j`` says: a dictionary for each message in the queue."""
         return [json.loads(line) for line in self.command("postqueue", "-j").splitlines()]
