@@ -183,6 +183,7 @@ class Outbox:
                     reasons=copy.reasons,
                 )
             )
+        recipients = (each.recipient for each in deliveries)
         new = NewMessage(
             id=message_id,
             digest=digest,
@@ -191,7 +192,7 @@ class Outbox:
             language=self._settings.notification.language,
             created_at=at,
             expires_at=at + timedelta(days=self._settings.portal.lifetime),
-            worker_wrap=self._store.public.for_worker(key, message_id) if for_worker else None,
+            worker_wrap=self._store.public.for_worker(key, message_id, recipients) if for_worker else None,
             blobs=tuple(blobs.values()),
             deliveries=tuple(deliveries),
             arguments=message.sender_arguments,

@@ -375,6 +375,15 @@ class Handover:
                 select(messages.c.worker_wrap).where(messages.c.id == message_id)
             ).scalar()
 
+    def recipients(self, message_id: str) -> frozenset[str]:
+        """To whom a message goes, as the database has it."""
+        with self._database.reading() as connection:
+            return frozenset(
+                connection.execute(
+                    select(deliveries.c.recipient).where(deliveries.c.message_id == message_id)
+                ).scalars()
+            )
+
     def list_deliveries(
         self, sender: str = "", recipient: str = "", message_id: str = "", limit: int = 100
     ) -> tuple[Delivery, ...]:

@@ -128,9 +128,9 @@ class PublicKeys:
         """The message key for the holder of a link who comes to the portal with it."""
         return _sealed(token.wrap(message_key, _context(message_id)), self.portal, b"portal", message_id)
 
-    def for_worker(self, message_key: bytes, message_id: str) -> bytes:
-        """The message key for the worker."""
-        return _sealed(message_key, self.worker, b"worker", message_id)
+    def for_worker(self, message_key: bytes, message_id: str, recipients: Iterable[str]) -> bytes:
+        """The message key for the worker, as long as the message is for these recipients and no others."""
+        return _sealed(message_key, self.worker, _worker(recipients), message_id)
 
 
 class PrivateKeys:
@@ -164,9 +164,12 @@ class PrivateKeys:
         """The portal: the message key from a link's token; raises SealError."""
         return token.unwrap(self._unsealed(sealed, b"portal", message_id), _context(message_id))
 
-    def open_worker(self, sealed: bytes, message_id: str) -> bytes:
-        """The worker: the message key; raises SealError."""
-        return self._unsealed(sealed, b"worker", message_id)
+    def open_worker(self, sealed: bytes, message_id: str, recipients: Iterable[str]) -> bytes:
+        """The worker: the message key; raises SealError, also when the recipients are not those of before.
+
+        Whoever can write the database cannot have the worker send a message to somebody else.
+        """
+        return self._unsealed(sealed, _worker(recipients), message_id)
 
     def _unsealed(self, sealed: bytes, purpose: bytes, message_id: str) -> bytes:
         key = self._keys.get(sealed[:8].hex())
@@ -177,6 +180,12 @@ class PrivateKeys:
 
 def _sealed(content: bytes, to: X25519PublicKey, purpose: bytes, message_id: str) -> bytes:
     return bytes.fromhex(key_id(to)) + hpke.seal(content, to, _info(purpose, message_id))
+
+
+def _worker(recipients: Iterable[str]) -> bytes:
+    """The worker's purpose, with a digest of the distinct recipients: NUL occurs in no address."""
+    listed = "\0".join(sorted(set(recipients))).encode("utf-8", "surrogateescape")
+    return b"worker " + hashlib.sha256(listed).hexdigest().encode("ascii")
 
 
 def _context(message_id: str) -> bytes:

@@ -114,7 +114,8 @@ class NewMessage:
 
     ``digest`` recognises a second attempt at the same message. ``author`` is the address in From.
     ``queue_id`` is Postfix's, by which the message is followed; a reply of the portal has its own id there.
-    ``worker_wrap`` is None where the worker shall not open it.
+    ``worker_wrap`` is sealed for exactly the recipients of ``deliveries``; None where the worker shall not
+    open it.
     """
 
     id: str

@@ -64,6 +64,14 @@ class Store:
         self.blobs.put(blob_id, pieces)
         return NewBlob(blob_id, size)
 
+    def message_key(self, worker: PrivateKeys, wrap: bytes, message_id: str) -> bytes:
+        """The key of a message from the worker's wrap.
+
+        Raises:
+            SealError: the wrap is not for these keys, or the message was made for other recipients.
+        """
+        return worker.open_worker(wrap, message_id, self.handover.recipients(message_id))
+
     def open(self, message_id: str, blob_id: str, message_key: bytes) -> Content:
         """Open stored content for reading at any place.
 

@@ -88,7 +88,7 @@ class Again:
 
     def _one(self, delivery: Delivery, wrap: bytes) -> bool:
         at = self._clock()
-        key = self._keys.open_worker(wrap, delivery.message_id)
+        key = self._store.message_key(self._keys, wrap, delivery.message_id)
         try:
             decided = self._decide(self._message(delivery, key), delivery, at)
         except NtaMilterError as error:

@@ -214,7 +214,7 @@ class Hand:
     def _key(self, submission: Submission) -> bytes:
         if submission.worker_wrap is None:
             raise TemporaryError("the message cannot be opened any more", where=submission.delivery.id)
-        return self._keys.open_worker(submission.worker_wrap, submission.delivery.message_id)
+        return self._store.message_key(self._keys, submission.worker_wrap, submission.delivery.message_id)
 
     def _refused(self, submission: Submission, error: RecipientRefused) -> None:
         """Nothing is ever taken for this recipient: the sender is told, or, if that is he, a person."""

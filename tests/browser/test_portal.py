@@ -157,7 +157,9 @@ def test_a_patient_reads_keeps_answers_and_closes_without_any_script(site, brows
         if each.reply_to == deposited.delivery_id
     )
     assert reply.state is DeliveryState.UNDECIDED
-    key = site.worker_keys.open_worker(site.store.handover.worker_wrap(reply.message_id), reply.message_id)
+    key = site.store.message_key(
+        site.worker_keys, site.store.handover.worker_wrap(reply.message_id), reply.message_id
+    )
     with site.store.open(reply.message_id, reply.blob_id, key) as stored:
         mail = stored.read()
     assert mail.isascii()

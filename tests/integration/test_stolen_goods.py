@@ -89,12 +89,14 @@ class Loot:
         tokens += [Token(value) for value in values if len(value) == 32]
         known = [token for token in tokens if token]
         found = {value for value in values if len(value) == 32}
-        messages = {str(row[0]) for row in self.rows("SELECT id FROM messages")}
+        messages: dict[str, set[str]] = {str(row[0]): set() for row in self.rows("SELECT id FROM messages")}
+        for message_id, recipient in self.rows("SELECT message_id, recipient FROM deliveries"):
+            messages[str(message_id)].add(str(recipient))
         deliveries = {str(row[0]) for row in self.rows("SELECT id FROM deliveries")}
         wraps = {value for value in values if len(value) > 32}
         for wrap in wraps:
-            for message_id, keys in itertools.product(messages, self.private_keys()):
-                found |= _keys_of(wrap, message_id, keys, known)
+            for (message_id, recipients), keys in itertools.product(messages.items(), self.private_keys()):
+                found |= _keys_of(wrap, message_id, recipients, keys, known)
             for delivery_id, token in itertools.product(deliveries, known):
                 found |= _unwrapped(token, wrap, session_context(delivery_id))
             for message_id, token in itertools.product(messages, known):
@@ -102,10 +104,12 @@ class Loot:
         return found
 
 
-def _keys_of(wrap: bytes, message_id: str, keys: PrivateKeys, tokens: list[Token]) -> set[bytes]:
+def _keys_of(
+    wrap: bytes, message_id: str, recipients: set[str], keys: PrivateKeys, tokens: list[Token]
+) -> set[bytes]:
     found = set()
     with contextlib.suppress(SealError):
-        found.add(keys.open_worker(wrap, message_id))
+        found.add(keys.open_worker(wrap, message_id, recipients))
     for token in tokens:
         try:
             found.add(keys.open_link(token, wrap, message_id))

@@ -214,7 +214,11 @@ class Postfix:
     def start(self) -> None:
         """Start it and wait until it listens; raises NamespaceError with what Postfix said."""
         self.command("postconf", "-n")
-        self.command("postfix", "start")
+        try:
+            self.command("postfix", "start")
+        except NamespaceError:
+            # on a busy machine its set-up was seen to meet a folder that was not given to postfix yet
+            self.command("postfix", "start")
         limit = time.monotonic() + START_LIMIT
         while not self._listens():
             if time.monotonic() > limit:

@@ -108,7 +108,7 @@ def _store(visit: Visit, opened: Opened, message_id: str) -> None:
             language=visit.language.code,
             created_at=now,
             expires_at=now + timedelta(days=portal.settings.portal.lifetime),
-            worker_wrap=portal.store.public.for_worker(key, message_id),
+            worker_wrap=portal.store.public.for_worker(key, message_id, (delivery.author,)),
             blobs=(blob,),
             deliveries=(NewDelivery(new_id(), blob_id, delivery.author, "tempfail"),),
             reply_to=delivery.id,

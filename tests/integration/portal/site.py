@@ -259,7 +259,7 @@ portal_key = "{folder}/portal-key"
             language="nl",
             created_at=now,
             expires_at=now + lifetime,
-            worker_wrap=self.store.public.for_worker(key, message_id),
+            worker_wrap=self.store.public.for_worker(key, message_id, (recipient,)),
             blobs=(blob,),
             deliveries=(NewDelivery(delivery_id, blob.id, recipient, route),),
         )

@@ -157,7 +157,7 @@ def test_a_reply_is_stored_sealed_and_once(site, deposited, visitor):
     assert replies[0].recipient == "doctor@care.test"
     assert replies[0].state is DeliveryState.UNDECIDED
     wrap = site.store.handover.worker_wrap(replies[0].message_id)
-    key = site.worker_keys.open_worker(wrap, replies[0].message_id)
+    key = site.store.message_key(site.worker_keys, wrap, replies[0].message_id)
     with site.store.open(replies[0].message_id, replies[0].blob_id, key) as content:
         mail = content.read()
     assert b"Dank u wel!\r\nEen vraag nog: =E2=80=A6" in mail
@@ -185,7 +185,9 @@ def test_a_reply_carries_files_without_any_script(site, deposited, visitor):
         for delivery in site.store.handover.list_deliveries(sender="jan@citizen.test", limit=1000)
         if delivery.reply_to == deposited.delivery_id
     )
-    key = site.worker_keys.open_worker(site.store.handover.worker_wrap(reply.message_id), reply.message_id)
+    key = site.store.message_key(
+        site.worker_keys, site.store.handover.worker_wrap(reply.message_id), reply.message_id
+    )
     with site.store.open(reply.message_id, reply.blob_id, key) as stored:
         mail = stored.read()
     parsed = email.message_from_bytes(mail, policy=email.policy.default)

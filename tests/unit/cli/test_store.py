@@ -76,8 +76,8 @@ def test_what_init_makes_can_be_used_and_is_nobodys_to_read(run, folder):
     run("store", "init")
     settings = load(folder / "nta-milter.toml").settings
     store = open_store(settings)
-    token_key = store.public.for_worker(bytes(32), "0" * 32)
-    assert private_keys("worker", settings).open_worker(token_key, "0" * 32) == bytes(32)
+    token_key = store.public.for_worker(bytes(32), "0" * 32, ())
+    assert private_keys("worker", settings).open_worker(token_key, "0" * 32, ()) == bytes(32)
     store.close()
     for path in (folder / "secrets").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -44,7 +44,7 @@ def test_what_is_prepared_goes_after_its_commit_and_is_the_same_to_the_byte(outb
     assert store.outgoing.commit(commit_id(address), AT) is Commit.RELEASED
     (submission,) = claimed(store)
     assert (submission.form, submission.delivery.recipient) == (Form.COPY, "jan@citizen.test")
-    key = worker.open_worker(submission.worker_wrap, submission.delivery.message_id)
+    key = store.message_key(worker, submission.worker_wrap, submission.delivery.message_id)
     with store.open(submission.delivery.message_id, submission.delivery.blob_id, key) as content:
         assert content.read() == MAIL.replace(b"Bcc: piet@citizen.test\r\n", b"")
 
@@ -59,7 +59,7 @@ def test_a_copy_without_a_message_id_gets_one_that_stays(outbox, store, worker):
     assert len(found) == 2
     for submission in found:
         message_id = submission.delivery.message_id
-        key = worker.open_worker(submission.worker_wrap, message_id)
+        key = store.message_key(worker, submission.worker_wrap, message_id)
         with store.open(message_id, submission.delivery.blob_id, key) as content:
             headers, _ = split(content.read())
         (field,) = headers.all("Message-ID")
@@ -230,7 +230,7 @@ def test_the_worker_opens_a_deposit_only_with_resend(store, settings, worker, re
     wrap = store.handover.worker_wrap(found.message_id)
     assert (wrap is not None) is resend
     if wrap is not None:
-        assert len(worker.open_worker(wrap, found.message_id)) == 32
+        assert len(store.message_key(worker, wrap, found.message_id)) == 32
 
 
 def test_a_blob_that_cannot_be_written_leaves_no_row(outbox, store, tmp_path):
@@ -249,7 +249,7 @@ def test_a_large_body_in_a_mapped_buffer_is_kept_whole(outbox, store, worker):
     store.outgoing.commit(commit_id(outbox.prepare(whole, [copy], "4X1", AT)), AT)
     (submission,) = claimed(store)
     assert submission.delivery.next_hop == "[mx.hospital.test]"
-    key = worker.open_worker(submission.worker_wrap, submission.delivery.message_id)
+    key = store.message_key(worker, submission.worker_wrap, submission.delivery.message_id)
     with store.open(submission.delivery.message_id, submission.delivery.blob_id, key) as content:
         assert b"".join(content.pieces()).endswith(bytes(body))
         assert content.size == submission.delivery.size

@@ -101,6 +101,7 @@ class Made:
         self.key = new_message_key()
         message_id = new_id()
         blob = store.put(message_id, new_id(), self.key, [content])
+        recipients = [f"jan{number}@citizen.test" for number in range(len(routes))]
         self.new = NewMessage(
             id=message_id,
             digest=digest,
@@ -109,13 +110,11 @@ class Made:
             language="nl",
             created_at=at,
             expires_at=at + timedelta(days=30),
-            worker_wrap=store.public.for_worker(self.key, message_id),
+            worker_wrap=store.public.for_worker(self.key, message_id, recipients),
             blobs=(blob,),
             deliveries=tuple(
-                NewDelivery(
-                    new_id(), blob.id, f"jan{number}@citizen.test", route, reasons=(f"because {route}",)
-                )
-                for number, route in enumerate(routes)
+                NewDelivery(new_id(), blob.id, recipient, route, reasons=(f"because {route}",))
+                for recipient, route in zip(recipients, routes, strict=True)
             ),
         )
 

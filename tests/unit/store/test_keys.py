@@ -18,6 +18,7 @@ from nta_milter.store.keys import (
 )
 
 MESSAGE = "0" * 32
+RECIPIENTS = ["jan@citizen.test", "piet@citizen.test"]
 
 
 @pytest.fixture
@@ -40,27 +41,36 @@ def test_a_link_opens_with_the_portals_key_alone_and_for_its_message_alone(publi
 
 def test_the_worker_opens_its_wrap_for_its_message_alone(public, portal, worker):
     key = new_message_key()
-    sealed = public.for_worker(key, MESSAGE)
-    assert worker.open_worker(sealed, MESSAGE) == key
+    sealed = public.for_worker(key, MESSAGE, RECIPIENTS)
+    assert worker.open_worker(sealed, MESSAGE, RECIPIENTS) == key
+    assert worker.open_worker(sealed, MESSAGE, [*reversed(RECIPIENTS), *RECIPIENTS]) == key
     for keys, message in ((portal, MESSAGE), (worker, "1" * 32)):
         with pytest.raises(SealError):
-            keys.open_worker(sealed, message)
+            keys.open_worker(sealed, message, RECIPIENTS)
+
+
+@given(st.frozensets(st.text(alphabet="ab@\u00e9", max_size=4), max_size=3))
+def test_the_worker_opens_nothing_for_other_recipients(recipients):
+    private = X25519PrivateKey.generate()
+    sealed = PublicKeys(private.public_key(), private.public_key()).for_worker(bytes(32), MESSAGE, RECIPIENTS)
+    with pytest.raises(SealError):
+        PrivateKeys([private]).open_worker(sealed, MESSAGE, recipients)
 
 
 def test_a_wrap_for_one_purpose_is_none_for_another(private):
     both = private["portal"]
     public, keys = PublicKeys(both.public_key(), both.public_key()), PrivateKeys([both])
     with pytest.raises(SealError):
-        keys.open_worker(public.for_link(Token.new(), bytes(32), MESSAGE), MESSAGE)
+        keys.open_worker(public.for_link(Token.new(), bytes(32), MESSAGE), MESSAGE, ())
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_as_a_wrap_are_refused(data):
     keys = PrivateKeys([X25519PrivateKey.generate()])
     with pytest.raises(SealError):
-        keys.open_worker(bytes.fromhex(keys.key_ids[0]) + data, MESSAGE)
+        keys.open_worker(bytes.fromhex(keys.key_ids[0]) + data, MESSAGE, ())
     with pytest.raises(SealError):
-        keys.open_worker(data, MESSAGE)
+        keys.open_worker(data, MESSAGE, ())
     with pytest.raises(SealError):
         Token.new().unwrap(data, b"")
 
@@ -72,12 +82,12 @@ def test_a_key_of_small_order_is_refused(encapsulated):
 
 
 def test_old_private_keys_open_what_was_sealed_to_them(public, private):
-    sealed = public.for_worker(bytes(32), MESSAGE)
+    sealed = public.for_worker(bytes(32), MESSAGE, ())
     new, _ = new_key_pair()
     old = private["worker"].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     keys = PrivateKeys.parse(new + old, "worker-key")
     assert keys.key_ids[1] == key_id(private["worker"].public_key())
-    assert keys.open_worker(sealed, MESSAGE) == bytes(32)
+    assert keys.open_worker(sealed, MESSAGE, ()) == bytes(32)
 
 
 def test_a_token_is_text_that_is_safe_in_a_url_and_is_read_back():

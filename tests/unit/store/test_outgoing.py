@@ -1,6 +1,12 @@
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import insert, select, update
+
+from nta_milter.errors import SealError
+from nta_milter.store.keys import new_id
 from nta_milter.store.rows import Commit, DeliveryState, Form
+from nta_milter.store.schema import deliveries
 from tests.unit.store.conftest import AT, CONTENT
 
 LEASE = timedelta(minutes=10)
@@ -36,9 +42,28 @@ def test_a_commit_releases_each_delivery_as_its_route_says(store, make, worker):
     assert (report.status, report.detail) == ("5.7.1", "because reject")
     ((undecided, wrap),) = store.handover.claim_undecided(AT, LEASE)
     assert undecided.state is DeliveryState.UNDECIDED
-    key = worker.open_worker(wrap, made.new.id)
+    key = store.message_key(worker, wrap, made.new.id)
     with store.open(made.new.id, undecided.blob_id, key) as content:
         assert content.read() == CONTENT
+
+
+@pytest.mark.parametrize("how", ["another address", "one more row"])
+def test_who_writes_recipients_into_the_database_has_nothing_sent(store, make, worker, how):
+    made = make("dane", "portal")
+    attempt = made.prepared()
+    store.outgoing.commit(attempt.id, AT)
+    wrap = store.handover.worker_wrap(made.new.id)
+    assert store.message_key(worker, wrap, made.new.id) == made.key
+    with store.database.transaction() as connection:
+        if how == "another address":
+            connection.execute(update(deliveries).values(recipient="thief@elsewhere.test"))
+        else:
+            row = dict(connection.execute(select(deliveries)).first()._mapping)
+            connection.execute(
+                insert(deliveries).values(**{**row, "id": new_id(), "recipient": "thief@x.test"})
+            )
+    with pytest.raises(SealError):
+        store.message_key(worker, wrap, made.new.id)
 
 
 def test_a_commit_that_is_repeated_does_nothing_more(store, make):

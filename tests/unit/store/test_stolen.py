@@ -52,7 +52,8 @@ def candidates(values: list[bytes], length: int = 32) -> set[bytes]:
 
 def unwrapped(values, keys: list[PrivateKeys], tokens: list[Token], made) -> set[bytes]:
     """Every key that any of these private keys and tokens give from any stolen value."""
-    attempts = [partial(key.open_worker, value, made.new.id) for value in values for key in keys]
+    recipients = [each.recipient for each in made.new.deliveries]
+    attempts = [partial(key.open_worker, value, made.new.id, recipients) for value in values for key in keys]
     attempts += [
         partial(key.open_link, token, value, made.new.id)
         for value, key, token in itertools.product(values, keys, tokens)

@@ -52,7 +52,7 @@ def test_the_decider_sees_the_message_and_its_route_is_taken(again, undecided, s
     assert seen == [("doctor@care.test", "jan@citizen.test", b"canary-text\r\n", undecided, AT)]
     (submission,) = store.handover.claim(AT, LEASE)
     assert (submission.form, submission.delivery.next_hop) == (Form.COPY, "[nta.hospital.test]")
-    key = worker.open_worker(submission.worker_wrap, submission.delivery.message_id)
+    key = store.message_key(worker, submission.worker_wrap, submission.delivery.message_id)
     with store.open(submission.delivery.message_id, submission.delivery.blob_id, key) as content:
         assert content.read() == b"From: Doctor <doctor@care.test>\r\n\r\nciphertext"
     assert events() == ["decided"]
