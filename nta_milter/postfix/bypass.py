@@ -39,6 +39,8 @@ def is_ours(milter: str, ours: str) -> bool:
 def carriers(read: Configuration, ours: str) -> Iterator[str]:
     """The smtpd services that ask our milter, whatever side they are marked with."""
     for service, command in read.commands.items():
+        if "no_milters" in read.effective(service, "receive_override_options"):
+            continue
         if command == "smtpd" and is_ours(read.effective(service, "smtpd_milters"), ours):
             yield service
 
@@ -99,6 +101,10 @@ def faults(read: Configuration, ours: str) -> Iterator[str]:
             f"default_filter_nexthop is {read.parameters['default_filter_nexthop']!r} where '' is needed: "
             "the route mx would lead there"
         )
+    for service in ("pickup/unix", HAND):
+        options = read.effective(service, "receive_override_options")
+        if service in read.commands and re.search(r"no_header_body_checks|no_milters", options):
+            yield f"{service}: receive_override_options is {options!r}: mail passes its tables or milters"
     if HAND in read.commands:
         yield from _hand_in(read)
 
@@ -115,6 +121,8 @@ def _milters(read: Configuration, ours: str) -> Iterator[str]:
             own = re.search(r"default_action\s*=\s*(\w+)", item)
             if is_ours(item, ours) and own is not None and own[1] != "tempfail":
                 yield f"{service}: {parameter} lets mail pass without nta-milter (default_action={own[1]})"
+        if side(read, service) in OUTGOING and (chosen := read.effective(service, "smtpd_milter_maps")):
+            yield f"{service}: smtpd_milter_maps is {chosen!r} where '' is needed"
     for service in (*carriers(read, ours), "pickup/unix"):
         cleanup = cleanup_of(read, service)
         routes = read.effective(cleanup, "milter_header_checks")

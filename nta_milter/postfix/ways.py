@@ -30,9 +30,11 @@ def listeners_without_us(read: Configuration, ours: str) -> Iterator[Finding]:
     for service, command in read.commands.items():
         if command != "smtpd" or service in with_us or not service.endswith("/inet"):
             continue
+        name = service.removesuffix("/inet").rpartition(":")[2]
+        users = name in FOR_USERS or read.effective(service, "smtpd_sasl_auth_enable") == "yes"
         if "no_milters" in read.effective(service, "receive_override_options"):
             yield Finding(
-                Level.WARNING,
+                Level.FAULT if users else Level.WARNING,
                 "no-milters",
                 f"{service} has receive_override_options=no_milters",
                 "be sure that nobody but your own filters can reach it",
@@ -47,9 +49,6 @@ def listeners_without_us(read: Configuration, ours: str) -> Iterator[Finding]:
                     "be sure that the filter hands it in at a listener that carries nta-milter",
                 )
             continue
-        name = service.removesuffix("/inet").rpartition(":")[2]
-        login = read.effective(service, "smtpd_sasl_auth_enable") == "yes"
-        users = name in FOR_USERS or login
         yield Finding(
             Level.FAULT if users else Level.WARNING,
             "submission-without-milter" if users else "listener-without-milter",

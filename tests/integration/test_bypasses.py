@@ -69,6 +69,15 @@ WAYS = {
     "opportunistic TLS": service("smtp_tls_security_level=dane-only", "smtp_tls_security_level=may"),
     "the wrong next hop": parameter(default_filter_nexthop="mx.citizen.test"),
     "requeue by header": parameter(nta_header_checks="regexp:{ {/^Subject:/ FILTER smtp:[127.0.0.31]} }"),
+    "milters by client": service(
+        "  -o smtpd_milter_maps=\n", "  -o smtpd_milter_maps=inline:{192.0.2.1=DISABLE}\n"
+    ),
+    "pickup without milters": service(
+        "  -o receive_override_options=\n", "  -o receive_override_options=no_milters\n"
+    ),
+    "pickup without tables": service(
+        "  -o receive_override_options=\n", "  -o receive_override_options=no_header_body_checks\n"
+    ),
     "requeue without us": service("-o cleanup_service_name=cleanup-nta-requeue\n", "\n"),
     "hand-in that is not closed": service("-o { content_filter = retry:4.3.5 NTA route missing }\n", "\n"),
 }

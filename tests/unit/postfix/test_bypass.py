@@ -93,6 +93,26 @@ def test_a_filter_of_a_milters_field_takes_the_place_of_the_route(configuration)
             "lets mail pass without nta-milter",
         ),
         (
+            r"-o smtpd_milter_maps=$",
+            "-o smtpd_milter_maps=inline:{192.0.2.1=DISABLE}",
+            "submission/inet: smtpd_milter_maps is 'inline:{192.0.2.1=DISABLE}'",
+        ),
+        (
+            r"-o receive_override_options=$",
+            "-o receive_override_options=no_header_body_checks",
+            "pickup/unix: receive_override_options is 'no_header_body_checks'",
+        ),
+        (
+            r"-o receive_override_options=$",
+            "-o receive_override_options=no_milters",
+            "pickup/unix: receive_override_options is 'no_milters'",
+        ),
+        (
+            r"no_unknown_recipient_checks\n  -o \{ content_filter",
+            "no_header_body_checks\n  -o { content_filter",
+            "nta-hand/unix: receive_override_options is",
+        ),
+        (
             r"-o smtpd_sasl_auth_enable=yes",
             "-o smtpd_sasl_auth_enable=yes\n  -o cleanup_service_name=cleanup-nta",
             "cleanup-nta/unix: milter_header_checks is ''",
@@ -104,6 +124,12 @@ def test_invariant_1_a_listeners_own_setting_cannot_undo_the_proof(
 ):
     edit(configuration / "master.cf", pattern, replacement)
     assert any(named in fault for fault in proof(configuration).faults)
+
+
+@pytest.mark.parametrize("option", ["no_milters", "no_header_body_checks"])
+def test_an_option_of_main_cf_reaches_neither_pickup_nor_hand_in(configuration, option):
+    add(configuration, f"receive_override_options = {option}")
+    assert proof(configuration).faults == ()
 
 
 def test_invariant_1_a_listener_whose_content_we_never_see_takes_no_mail(configuration):

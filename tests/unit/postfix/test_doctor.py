@@ -114,6 +114,13 @@ def test_the_shipped_configuration_has_nothing_wrong(configuration):
             "submission-without-milter",
             Level.FAULT,
         ),
+        (
+            "master.cf",
+            r"receive_override_options=no_address_mappings$",
+            "receive_override_options=no_address_mappings,no_milters",
+            "no-milters",
+            Level.FAULT,
+        ),
         ("master.cf", r"nta_side=probe", "nta_side=inbound", "no-probe-listener", Level.FAULT),
         (
             "master.cf",
