@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from nta_milter.message.headers import Headers, split
 from nta_milter.message.model import Entity
 from nta_milter.smime.certificate import Certificate, RecipientCertificate, certificates_from_file
 from nta_milter.smime.encrypt import encrypt
-from nta_milter.smime.keystore import KeyRing, PrivateKey, key_files
+from nta_milter.smime.keystore import KeyRing, PrivateKey, key_files, load_together
 from nta_milter.smime.mime import message_and_body
 from nta_milter.smime.open import Opened, open_message
 from nta_milter.smime.protect import HIDDEN_SUBJECT, protect
@@ -90,7 +90,7 @@ def _register_decrypt(actions: argparse._SubParsersAction[argparse.ArgumentParse
     parser = actions.add_parser("decrypt", help="open every layer of the message on standard input")
     parser.add_argument(
         "--keys", type=Path, action="append", required=True, metavar="DIR_OR_FILE",
-        help="private keys, .p12, .pfx or .pem; may be repeated",
+        help="private keys, .p12, .pfx or .pem, certificates there or in another; may be repeated",
     )  # fmt: skip
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the keys' password")
     _add_judgement(parser, required=False)
@@ -156,7 +156,7 @@ def _sign(arguments: argparse.Namespace) -> int:
 
 def _decrypt(arguments: argparse.Namespace) -> int:
     passwords = _passwords(arguments.password_file)
-    keys = tuple(key for path in arguments.keys for key in _keys(path, passwords))
+    keys = _keys(arguments.keys, passwords)
     return _open(arguments, KeyRing(keys))
 
 
@@ -183,19 +183,16 @@ def _satisfied(opened: Opened) -> bool:
     return opened.opened and opened.signature in (None, "good")
 
 
-def _keys(path: Path, passwords: tuple[bytes, ...]) -> tuple[PrivateKey, ...]:
-    """The keys of a file; of a folder all that can be loaded, with a word about the others."""
-    if not path.is_dir():
-        return KeyRing.load(path, passwords=passwords).keys
-    found: list[PrivateKey] = []
-    for file in key_files(path):
-        try:
-            found += KeyRing.load(file, passwords=passwords).keys
-        except KeyStoreError as error:
-            print(f"nta-milter: {error.diagnostics()}", file=sys.stderr)
+def _keys(paths: Sequence[Path], passwords: tuple[bytes, ...]) -> tuple[PrivateKey, ...]:
+    """The keys of files; of folders all that can be loaded, with a word about the others."""
+    found, faults = load_together([file for path in paths for file in key_files(path)], passwords)
+    for file, fault in faults.items():
+        if file in paths:
+            raise fault
+        print(f"nta-milter: {fault.diagnostics()}", file=sys.stderr)
     if not found:
-        raise KeyStoreError("no key in it can be used", where=str(path))
-    return tuple(found)
+        raise KeyStoreError("no key in it can be used", where=", ".join(map(str, paths)))
+    return found
 
 
 def _message(outer: Headers, entity: Entity) -> Entity:

@@ -81,6 +81,11 @@ _ATTRIBUTE_NAMES = {
 }
 
 
+_KEY_TYPES = frozenset(
+    ("rsa", "rsassa_pss", "rsaes_oaep", "ec", "x25519", "x448", "ed25519", "ed448", "dsa")
+)  # of others cryptography warns on standard error
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """One certificate; two are equal when their bytes are.
@@ -356,7 +361,10 @@ def _is_authority(extensions: dict[str, tuple[bool, bytes]]) -> bool:
 
 
 def _public_key(info: Any, der: bytes) -> Any:
-    if info["algorithm"]["algorithm"].native == "rsaes_oaep":
+    kind = info["algorithm"]["algorithm"].native
+    if kind not in _KEY_TYPES:
+        raise ValueError(f"a public key of type {kind}")
+    if kind == "rsaes_oaep":
         # RFC 4055 section 1.2: an RSA key that says what it is for; OpenSSL knows it as plain RSA only.
         plain = info.copy()
         plain["algorithm"] = {"algorithm": "rsa"}

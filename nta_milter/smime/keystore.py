@@ -17,7 +17,7 @@ from asn1crypto import keys, x509
 
 from nta_milter.errors import CertificateError, KeyStoreError, LimitExceeded, MalformedCms
 from nta_milter.smime import tlv
-from nta_milter.smime.certificate import Certificate
+from nta_milter.smime.certificate import Certificate, certificates_from_file
 from nta_milter.smime.compatibility import PARSE_ERRORS
 from nta_milter.smime.keyfile import read_key_file
 from nta_milter.smime.limits import Work
@@ -216,12 +216,50 @@ def _bound_addresses(file: Path, configured: Sequence[str]) -> frozenset[str]:
     return frozenset(address.lower() for address in configured)
 
 
-def _load_file(file: Path, passwords: Sequence[bytes], bound: frozenset[str]) -> list[PrivateKey]:
+def load_together(
+    files: Sequence[Path], passwords: Sequence[bytes]
+) -> tuple[tuple[PrivateKey, ...], dict[Path, KeyStoreError]]:
+    """The keys of several files, and why others gave none; never raises for what they are.
+
+    A PEM file may hold a private key whose certificate is in another of them.
+    """
+    found: list[PrivateKey] = []
+    faults: dict[Path, KeyStoreError] = {}
+    for file in files:
+        try:
+            found += _load_file(file, passwords, frozenset())
+        except KeyStoreError as error:
+            faults[file] = error
+    certificates = {file: _certificates_of(file) for file in faults}
+    lent = b"".join(certificate.pem() for several in certificates.values() for certificate in several)
+    for file in list(faults) if lent else []:
+        try:
+            found += _load_file(file, passwords, frozenset(), lent)
+            del faults[file]
+        except KeyStoreError:
+            continue
+    used = {key.certificate for key in found}
+    return tuple(found), {file: fault for file, fault in faults.items() if not used & set(certificates[file])}
+
+
+def _certificates_of(file: Path) -> tuple[Certificate, ...]:
+    try:
+        return certificates_from_file(file)
+    except KeyStoreError:
+        return ()
+
+
+def _load_file(
+    file: Path, passwords: Sequence[bytes], bound: frozenset[str], more: bytes = b""
+) -> list[PrivateKey]:
+    """The keys of a file; ``more`` is PEM that is read with it, if it is PEM itself."""
     try:
         size = file.stat().st_size
         if size > SIZE_LIMIT:
             raise KeyStoreError(f"the file has {size} bytes; at most {SIZE_LIMIT} are read", where=str(file))
         data = file.read_bytes()
+        if more and not data.startswith(b"\x30"):
+            data += b"\n" + more
     except OSError as error:
         raise KeyStoreError(f"cannot be read ({error.strerror})", where=str(file)) from error
     candidates = read_passwords(file, passwords)

@@ -111,6 +111,27 @@ def test_a_folder_of_keys_opens_by_those_that_can_be_loaded(run, folder, tmp_pat
     assert parse(opened).body == mail().body
 
 
+def test_a_key_and_its_certificate_may_be_in_two_files(run, folder, tmp_path):
+    _, out, _ = run(mail(), "encrypt", "--to", folder / "p256.crt")
+    whole = (folder / "p256.pem").read_bytes()
+    start = whole.index(b"-----BEGIN CERTIFICATE-----")
+    end = whole.index(b"-----END CERTIFICATE-----") + len(b"-----END CERTIFICATE-----\n")
+    keys = tmp_path / "apart"
+    keys.mkdir()
+    key, certificate = keys / "key.pem", keys / "certificate.pem"
+    key.write_bytes(whole[:start] + whole[end:])
+    certificate.write_bytes(whole[start:end])
+    for paths in ((keys,), (key, certificate), (certificate, key)):
+        options = [word for path in paths for word in ("--keys", path)]
+        status, opened, err = run(out, "decrypt", *options)
+        assert (status, err) == (0, "")
+        assert parse(opened).body == mail().body
+    status, _, err = run(out, "decrypt", "--keys", key)
+    assert (status, err) == (2, f"nta-milter: {key}: a private key has no certificate in the file\n")
+    other = folder / "rsa.crt"
+    assert run(out, "decrypt", "--keys", key, "--keys", other)[0] == 2
+
+
 def test_a_message_that_stays_closed_is_given_back(run, folder):
     _, out, _ = run(mail(), "encrypt", "--to", folder / "p256.crt")
     status, opened, err = run(out, "decrypt", "--keys", folder / "rsa.pem")

@@ -18,6 +18,7 @@ KEYS = {
     "brainpool": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"),
     "ed25519": ("-algorithm", "ED25519"),
     "x25519": ("-algorithm", "X25519"),
+    "dh": ("-algorithm", "DHX", "-pkeyopt", "dh_rfc5114:2"),
 }
 
 AUTHORITY = (

@@ -254,3 +254,10 @@ def test_an_authority_is_told_from_a_person(root):
     assert "CA:TRUE" in AUTHORITY
     assert root.certificate.key_usage == {"keyCertSign", "cRLSign"}
     assert not root.certificate.may_sign()
+
+
+def test_a_key_for_diffie_hellman_over_numbers_is_refused_without_a_word_elsewhere(tmp_path):
+    pki = Pki(tmp_path)
+    holder = pki.issue("dh", pki.root(), "dh")
+    with pytest.raises(CertificateError, match="a public key of type"):
+        Certificate.from_pem(holder.pem.read_bytes())
