@@ -176,7 +176,8 @@ def test_ordinary_mail_passes_byte_for_byte(site):
 
 def test_the_doctor_finds_no_fault(site):
     status, said = site.nta_milter("doctor", "--json", "--config", str(site.configuration))
-    assert (status, [each["code"] for each in json.loads(said)]) == (0, ["outbound-without-login"])
+    assert status == 0, said
+    assert "outbound-without-login" in {each["code"] for each in json.loads(said)}
 
 
 def test_a_requeued_message_keeps_its_hop(site):
