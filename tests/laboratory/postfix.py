@@ -288,11 +288,6 @@ class Postfix:
         """What ``postqueue -j`` says: a dictionary for each message in the queue."""
         return [json.loads(line) for line in self.command("postqueue", "-j").splitlines()]
 
-    def emptied(self) -> bool:
-        """Delete what it has; whether nothing is left, not even what was being delivered."""
-        self.command("postsuper", "-d", "ALL")
-        return not self.queued()
-
     def _files(self) -> dict[str, str]:
         files = {"main.cf": self._main(), "master.cf": self._master()}
         if self.host is CARE:
