@@ -114,7 +114,7 @@ def _milters(read: Configuration, ours: str) -> Iterator[str]:
     asking = [(service, "smtpd_milters") for service in carriers(read, ours)]
     asking.append((cleanup_of(read, "pickup/unix"), "non_smtpd_milters"))
     for service, parameter in asking:
-        action = read.effective(service, "milter_default_action")
+        action = read.overrides.get((service, "milter_default_action"), "tempfail")
         if action != "tempfail":
             yield f"{service}: milter_default_action is {action!r} where 'tempfail' is needed"
         for item in _items(read.effective(service, parameter)):

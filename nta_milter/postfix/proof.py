@@ -167,8 +167,9 @@ def prove(
             files.extend(files_of(strip))
 
     # (6) Without us there is no mail rather than mail in clear.
-    if read.parameters["milter_default_action"] != "tempfail":
-        faults.append("milter_default_action is not tempfail")
+    action = read.parameters["milter_default_action"]
+    if action != "tempfail":
+        faults.append(f"milter_default_action is {action!r} where 'tempfail' is needed")
 
     # (7) Nothing leads around the route, and what the worker is told and gets reaches it.
     faults.extend(bypass.faults(read, ours))
