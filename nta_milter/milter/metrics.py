@@ -25,6 +25,7 @@ REASONS = frozenset(
         "compliance-unknown",
         "dane",
         "dane-for-all",
+        "domain-absent",
         "exempt",
         "inside-not-protected",
         "internal",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from nta_milter.compliance.codes import Code
 from nta_milter.compliance.report import Compliance, ComplianceReport, Reason
 
 
@@ -149,11 +150,14 @@ def _outside(recipient: str, facts: Facts) -> Decision:
     """A sensitive message in readable form, from a proven client, to someone outside."""
     if facts.wanted is Route.REJECT:
         return _decision(recipient, Route.REJECT, "rule", f"refused by the rule {facts.rule!r}")
+    report = facts.compliance
+    absent = [each for each in report.reasons if each.code == Code.DOMAIN_ABSENT.value] if report else []
+    if absent:  # a slip in an address is told at once, and nothing is kept for it
+        return _decision(recipient, Route.REJECT, "domain-absent", absent[0].text)
     if facts.over_limit:
         return _decision(recipient, Route.PORTAL, "too-big", facts.over_limit)
     if facts.wanted is Route.PORTAL:
         return _decision(recipient, Route.PORTAL, "rule", f"portal by the rule {facts.rule!r}")
-    report = facts.compliance
     if report is None or report.status is Compliance.UNKNOWN:
         return _with_report(
             recipient, Route.TEMPFAIL, report, "compliance-unknown", "compliance cannot be established now"

@@ -122,3 +122,10 @@ def test_a_mistake_is_named(alone, arguments, word):
     assert status in (1, 2)
     assert output == ""
     assert word in error
+
+
+def test_a_domain_that_does_not_exist_is_refused(alone):
+    status, (found,) = described(alone, "--to", "nurse@hospitl.hospital.test")
+    assert (status, found["route"]) == (1, "reject")
+    assert found["reasons"][-1]["code"] == "domain-absent"
+    assert "does not exist" in found["reasons"][-1]["text"]

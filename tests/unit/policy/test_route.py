@@ -1,5 +1,6 @@
 """The decision over the full cross product of facts, and the combination for a whole message."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -102,6 +103,7 @@ def test_an_exempted_message_passes_and_says_by_which_rule():
 
 
 NOT_COMPLIANT = ComplianceReport("citizen.test", Compliance.NOT_COMPLIANT, False, None, (), (), 60)
+ABSENT = replace(NOT_COMPLIANT, reasons=(Reason("domain-absent", "the domain does not exist"),))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,11 @@ NOT_COMPLIANT = ComplianceReport("citizen.test", Compliance.NOT_COMPLIANT, False
             Facts(sensitive=True, compliance=NOT_COMPLIANT, portal=True, factor=True),
             Route.PORTAL,
             "not-compliant",
+        ),
+        (
+            Facts(sensitive=True, compliance=ABSENT, portal=True, factor=True, over_limit="too big"),
+            Route.REJECT,
+            "domain-absent",
         ),
     ],
 )
