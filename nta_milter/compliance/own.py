@@ -12,7 +12,7 @@ from cryptography import x509
 
 from nta_milter.compliance.codes import Code
 from nta_milter.compliance.dane import Tlsa, matches, tlsa_name
-from nta_milter.compliance.publish import Line, smimea_line, tlsa_line
+from nta_milter.compliance.publish import Line, smimea_line, text_line, tlsa_line
 from nta_milter.compliance.reasons import reason
 from nta_milter.compliance.report import ComplianceReport, Reason
 from nta_milter.compliance.verdict import month_ends
@@ -82,11 +82,16 @@ def check_spf(domain: str, ask: Ask) -> Finding:
     answer = ask(domain, "TXT")
     records = [text for text in _texts(answer) if re.match(r"v=spf1(?: |$)", text, re.IGNORECASE)]
     faults = _several_or_none(answer, records, Code.SPF_ABSENT, Code.SPF_SEVERAL)
+    strict = (
+        text_line(domain, "v=spf1 mx -all") if any(_is(each, Code.SPF_ABSENT) for each in faults) else None
+    )
     if len(records) == 1:
         terms = records[0].lower().split()
         if not (terms[-1] == "-all" or any(term.startswith("redirect=") for term in terms)):
             faults.append(reason(Code.SPF_NOT_STRICT, records[0]))
-    return Finding(subject, tuple(faults))
+            kept = [term for term in records[0].split() if term.lower().lstrip("+-~?") != "all"]
+            strict = text_line(domain, " ".join((*kept, "-all")))
+    return Finding(subject, tuple(faults), strict)
 
 
 def check_dmarc(domain: str, ask: Ask) -> Finding:
@@ -95,14 +100,16 @@ def check_dmarc(domain: str, ask: Ask) -> Finding:
     answer = ask(name, "TXT")
     records = [text for text in _texts(answer) if re.match(r"v\s*=\s*DMARC1\s*(?:;|$)", text)]
     faults = _several_or_none(answer, records, Code.DMARC_ABSENT, Code.DMARC_SEVERAL)
+    absent = any(_is(each, Code.DMARC_ABSENT) for each in faults)
+    line = text_line(name, "v=DMARC1; p=reject") if absent else None
     if len(records) == 1:
         tags = _tags(records[0])
         strict = tags.get("p", "").lower() in ("reject", "quarantine") and tags.get("pct", "100") == "100"
         if not strict:
             faults.append(reason(Code.DMARC_NOT_STRICT, records[0]))
-    suggested = Line(name, "TXT", '"v=DMARC1; p=reject"')
-    absent = any(fault.code == Code.DMARC_ABSENT.value for fault in faults)
-    return Finding(f"DMARC of {domain}", tuple(faults), suggested if absent else None)
+            others = (f"{tag}={value}" for tag, value in tags.items() if tag not in ("v", "p", "pct"))
+            line = text_line(name, "; ".join(("v=DMARC1", "p=reject", *others)))
+    return Finding(f"DMARC of {domain}", tuple(faults), line)
 
 
 def check_dkim(domain: str, selector: str, ask: Ask) -> Finding:
@@ -139,6 +146,10 @@ def _several_or_none(answer: Answer, found: Sequence[str], none: Code, several: 
         return [reason(none)]
     faults = [] if len(found) == 1 else [reason(several, str(len(found)))]
     return faults if answer.secure else [*faults, reason(Code.OWN_INSECURE)]
+
+
+def _is(found: Reason, code: Code) -> bool:
+    return found.code == code.value
 
 
 def _tags(text: str) -> dict[str, str]:

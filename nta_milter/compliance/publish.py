@@ -51,9 +51,14 @@ def record_line(
     faults = [each.text for each in reading.reasons if each.code != Code.PROVIDER_MISSING.value]
     if faults or reading.record is None or reading.record.provider != (provider or None):
         raise ConfigurationError("; ".join(faults) or "provider cannot be written so", where="record")
+    return text_line(_domain(domain), text)
+
+
+def text_line(name: str, text: str) -> Line:
+    """A TXT record, its text in character-strings of at most 255 bytes (RFC 1035 section 3.3.14)."""
     data = text.encode()
     pieces = (data[at : at + _STRING] for at in range(0, len(data), _STRING))
-    return Line(_domain(domain), "TXT", " ".join(_quoted(piece) for piece in pieces))
+    return Line(name, "TXT", " ".join(_quoted(piece) for piece in pieces))
 
 
 def tlsa_line(host: str, certificate: x509.Certificate) -> Line:

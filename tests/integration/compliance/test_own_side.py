@@ -149,9 +149,21 @@ def test_what_is_the_matter(site, changed, found):
     assert done.returncode == bool(refusals)
 
 
-@pytest.mark.parametrize("changed", ["tlsa", "smimea", "dmarc"])
-def test_the_line_to_publish_mends_it(site, changed):
-    broken = site.check("--json", **{changed: []})
+@pytest.mark.parametrize(
+    ("changed", "spoilt"),
+    [
+        ("tlsa", []),
+        ("smimea", []),
+        ("dmarc", []),
+        ("dmarc", "_dmarc TXT " + txt("v=DMARC1; p=none; pct=20; rua=mailto:dmarc@care.test")),
+        ("spf", []),
+        ("spf", "@ TXT " + txt("v=spf1 mx ip4:192.0.2.1 ~all")),
+        ("spf", "@ TXT " + txt("v=spf1 mx all")),
+        ("spf", "@ TXT " + txt("v=spf1 " + " ".join(f"ip4:192.0.2.{i}" for i in range(40)) + " ?all")),
+    ],
+)
+def test_the_line_to_publish_mends_it(site, changed, spoilt):
+    broken = site.check("--json", **{changed: spoilt})
     (line,) = [each["publish"] for each in findings(broken) if each["publish"]]
     mended = site.check("--json", **{changed: f"{line['name']}. {line['type']} {line['data']}"})
     assert (mended.returncode, codes(mended)) == (0, [])
