@@ -178,7 +178,7 @@ def test_without_a_probe_nothing_sensitive_is_routed_and_other_mail_goes(laborat
     laboratory.start_milter()
     laboratory.probed = True
     laboratory.wait_for(
-        lambda: laboratory.milter_log()[began:].count("the probe cannot be sent") == 2, "the fault in the log"
+        lambda: laboratory.milter_log()[began:].count("the probe cannot be sent") >= 2, "the fault in the log"
     )
     for recipient in (NURSE, COLLEAGUE):
         reply = laboratory.send(DOCTOR, DOCTOR, [recipient], sensitive(recipient))

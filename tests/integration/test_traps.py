@@ -24,6 +24,7 @@ from tests.integration.test_fragments import (
 )
 from tests.laboratory import Laboratory
 from tests.laboratory.dns import Zone
+from tests.laboratory.laboratory import CHECKOUT
 from tests.unit.compliance.records import ROWS
 
 COLLEAGUE = "colleague@care.test"
@@ -367,9 +368,8 @@ def test_trap_15_a_queue_that_cannot_be_read_is_no_empty_queue(
         "except TemporaryError as error:\n"
         "    print('alarm:', error)\n"
     )
-    root = sys.path[0] or "."
     done = plumbing.namespace.run(
-        *("env", f"PYTHONPATH={root}", "setpriv", "--reuid=nobody", "--regid=nogroup"),
+        *("env", f"PYTHONPATH={CHECKOUT}", "setpriv", "--reuid=nobody", "--regid=nogroup"),
         *(groups, "--no-new-privs", sys.executable, "-c", look),
     )
     said = done.stdout.decode()
