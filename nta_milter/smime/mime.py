@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from nta_milter.errors import MalformedCms, MessageError
+from nta_milter.errors import LimitExceeded, MalformedCms, MessageError
 from nta_milter.message import headers as fields
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Buffer, Entity
@@ -16,6 +16,8 @@ from nta_milter.smime.transfer import find
 
 CMS_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 BOUNDARY_LIMIT = 200
+LOOKS = 100_000
+"""Places of a multipart/signed where its boundary is looked at closer; two or three are right."""
 _REST_OF_LINE = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 
 
@@ -83,7 +85,7 @@ def signed_parts(kind: Structured, body: Buffer) -> tuple[memoryview, Entity]:
 
     Raises:
         MessageError: not exactly two parts, so that readers may differ about what is signed.
-        LimitExceeded: more header fields in the second part than we read.
+        LimitExceeded: more header fields in the second part than we read, or nothing but boundaries.
     """
     if not 0 < len(kind.boundary) <= BOUNDARY_LIMIT:
         raise MessageError("multipart/signed without a usable boundary")
@@ -101,7 +103,11 @@ def _delimiters(view: memoryview, body: Buffer, delimiter: bytes) -> list[tuple[
     """Where each delimiter line begins and ends, and whether it is the last one; four at most."""
     marks: list[tuple[int, int, bool]] = []
     at = find(body, delimiter)
+    looks = 0
     while at >= 0 and len(marks) < 4:
+        looks += 1
+        if looks > LOOKS:
+            raise LimitExceeded(f"more than {LOOKS} places that look like a delimiter")
         end = at + len(delimiter)
         rest = _REST_OF_LINE.match(view, end, min(len(view), end + 1_000))
         if rest and (at == 0 or view[at - 1] == 0x0A):

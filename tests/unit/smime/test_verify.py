@@ -9,6 +9,7 @@ from nta_milter.message.model import Entity
 from nta_milter.smime import algorithm, signed, tlv
 from nta_milter.smime.algorithm import encode_algorithm
 from nta_milter.smime.limits import Limits, Work
+from nta_milter.smime.mime import LOOKS
 from nta_milter.smime.open import open_message
 from nta_milter.smime.trust import Trust
 from tests.unit.smime import forge
@@ -170,6 +171,16 @@ def test_a_multipart_signed_may_lack_its_end(after):
 def test_a_multipart_signed_is_found_in_a_mapped_body_too():
     mail = detached(signed_data([signer_info(attributes())], content=None))
     assert opened(Entity(mail.headers, memoryview(bytes(mail.body)))).signature == "good"
+
+
+def test_a_text_that_is_full_of_its_boundary_ends_at_a_limit():
+    mail = detached(signed_data([signer_info(attributes())], content=None))
+    full = Entity(mail.headers, b"--grens--" + b"grensx--" * LOOKS + mail.body)
+    assert full.body.count(b"--grens") > LOOKS
+    found = opened(full)
+    assert isinstance(found.error, LimitExceeded)
+    few = Entity(mail.headers, b"--grensx\r\n" * 100 + mail.body)
+    assert opened(few).signature == "good"
 
 
 def test_garbage_as_a_signature_leaves_the_content_readable():
