@@ -40,6 +40,7 @@ def test_old_records_go_by_themselves_and_what_is_left_verifies(keeps):
     def pruned():
         return [each["details"] for each in keeps.audit() if each["event"] == "pruned"]
 
+    logged = len(keeps.service_log("worker"))  # by workers of other tests
     assert kept() == 5
     keeps.wait_for(pruned, "the worker's second sweep, after it has signed", pause=0.5)
     (details,) = pruned()
@@ -49,4 +50,4 @@ def test_old_records_go_by_themselves_and_what_is_left_verifies(keeps):
     status, said = keeps.nta_milter("audit", "verify", "--json", "--config", str(keeps.configuration))
     (chain,) = [each for each in json.loads(said) if each["writer"] == OLD]
     assert (status, chain["first"], chain["last"], chain["fault"]) == (0, 6, 6, None)
-    assert "event=duty-failed" not in keeps.service_log("worker")
+    assert "event=duty-failed" not in keeps.service_log("worker")[logged:]
