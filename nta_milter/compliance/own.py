@@ -12,10 +12,11 @@ from cryptography import x509
 
 from nta_milter.compliance.codes import Code
 from nta_milter.compliance.dane import Tlsa, matches, tlsa_name
-from nta_milter.compliance.publish import Line, smimea_line, text_line, tlsa_line
+from nta_milter.compliance.publish import Line, record_line, smimea_line, text_line, tlsa_line
 from nta_milter.compliance.reasons import reason
-from nta_milter.compliance.report import ComplianceReport, Reason
+from nta_milter.compliance.report import ComplianceReport, NtaRecord, Reason
 from nta_milter.compliance.verdict import month_ends
+from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.answer import Answer, Presence
 
 WARNING = timedelta(days=60)
@@ -36,12 +37,32 @@ class Finding:
 
 
 def check_record(report: ComplianceReport, at: datetime, timezone: tzinfo) -> Finding:
-    """The record and its hosts as others see them, and a warning 60 days before it ends."""
+    """The record and its hosts as others see them, and a warning 60 days before it ends.
+
+    The line for a record that ends or has ended is the same with the end a year later.
+    """
     reasons = report.reasons
     record = report.record
     if record is not None and at < month_ends(record.enddate, timezone) <= at + WARNING:
         reasons += (reason(Code.RECORD_ENDS_SOON, f"enddate={record.enddate}"),)
-    return Finding(f"NTA 7516 record of {report.domain}", reasons)
+    over = any(_is(each, Code.RECORD_ENDS_SOON) or _is(each, Code.RECORD_EXPIRED) for each in reasons)
+    line = _renewed(report.domain, record) if record is not None and over else None
+    return Finding(f"NTA 7516 record of {report.domain}", reasons, line)
+
+
+def _renewed(domain: str, record: NtaRecord) -> Line | None:
+    """The record with its end a year later; None for one that cannot be written so."""
+    year, _, month = record.enddate.partition("-")
+    try:
+        return record_line(
+            domain,
+            startdate=record.startdate,
+            enddate=f"{int(year) + 1:04d}-{month}",
+            provider=record.provider,
+            ntamx=[f"{preference} {host}" for preference, host in record.ntamx],
+        )
+    except ConfigurationError:
+        return None
 
 
 def check_tlsa(host: str, certificate: x509.Certificate, ask: Ask) -> Finding:

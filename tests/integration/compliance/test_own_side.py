@@ -194,6 +194,15 @@ def test_a_warning_sixty_days_before_the_end(site, at, found):
     assert codes(site.check("--json", at=at)) == found
 
 
+@pytest.mark.parametrize("at", ["2028-12-01T12:00:00Z", "2029-03-01T00:00:00Z"])
+def test_the_line_for_a_record_that_ends_has_another_year(site, at):
+    ending = site.check("--json", at=at)
+    (line,) = [each["publish"] for each in findings(ending) if each["publish"]]
+    assert "startdate=2026-01;enddate=2029-12;provider=x;ntamx=10 nta.care.test" in line["data"]
+    mended = site.check("--json", at=at, record=f"{line['name']}. {line['type']} {line['data']}")
+    assert (mended.returncode, codes(mended)) == (0, [])
+
+
 def test_a_resolver_that_is_not_there_leaves_it_open(site):
     done = site.check("--json", "--resolver", f"127.0.0.1:{free_port()}")
     assert done.returncode == 75
