@@ -43,11 +43,14 @@ _SUBJECT = {"dkim": ("header.d",), "spf": ("smtp.mailfrom", "smtp.helo"), "dmarc
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<end>;)"
-    r"|(?P<words>\([^()\\]{0,300}\)|reason=\"[^\"\\]{0,300}\"|\Z)(?=[\s;]|\Z)"
+    r"|(?P<words>\([^()\\\"]{0,300}\)|reason=\"[^\"\\]{0,300}\"|\Z)(?=[\s;]|\Z)"
     r"|(?P<result>[a-z0-9-]{1,20}=[a-z]{1,20})(?=[\s;]|\Z)"
     r"|(?P<property>[a-z]{1,20}\.[a-z]{1,20}=[^\s;()]{1,400})(?=[\s;]|\Z))"
 )
-"""The next thing in a field: the end of a result, a comment or reason, a result, a property."""
+"""The next thing in a field: the end of a result, a comment or reason, a result, a property.
+
+No comment with a quotation mark: so rspamd writes a stranger's text, and a bracket in that ends the comment.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +145,6 @@ def _domain(method: str, properties: Mapping[str, str]) -> str:
 
 
 def _credited(result: Result, authserv_id: str) -> Result:
-    return Result(result.method, result.value, f"by {authserv_id}", result.properties, result.domain)
+    """The result as it is told on: of addresses the domain alone; header.d says what header.i would."""
+    properties = ((name, said.rpartition("@")[2]) for name, said in result.properties if name != "header.i")
+    return Result(result.method, result.value, f"by {authserv_id}", tuple(properties), result.domain)

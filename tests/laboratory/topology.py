@@ -88,6 +88,8 @@ class Arranged(Postfix):
             joined = entries(files[name], width) | entries(fragment(self._topology, name), width)
             files[name] = "".join(joined.values())
         for file in (file for layer in self._topology.split() for file in (TOPOLOGIES / layer).iterdir()):
+            if file.is_dir() or file.name == "rspamd.conf.local":
+                continue
             if file.suffix == ".more":
                 files[file.stem] += placed(file.read_text())
             elif file.name not in ("main.cf", "master.cf", "next-hop", "nta-milter.toml"):

@@ -36,6 +36,7 @@ def test_each_result_is_read_with_whom_it_speaks_of():
         " dkim=pass dkim=fail",
         " header.d=hospital.test",
         " dkim=pass (a (nested) one)",
+        ' arc=reject ("sig:x) ; dkim=pass header.d=hospital.test (y")',
         ' dkim=pass reason="a \\" b"',
         " dkim=pass header.d=hospital.test\x00",
         " dkim = pass",
