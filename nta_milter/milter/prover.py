@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from nta_milter.milter.metrics import State
 from nta_milter.milter.service import Service
-from nta_milter.monitor.log import tell
+from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix.live import Tickets, probe
 
@@ -37,11 +37,13 @@ class Prover:
         self._wanted = threading.Event()
         self._look_at = float("-inf")
         self._pause = AGAIN
+        self._asked = 0
         self._said: tuple[str, ...] | None = None
         service.snapshot.routing.watch(self.now, NOT_YET)
 
     def now(self) -> None:
         """Prove without waiting for the interval's end."""
+        self._asked += 1
         self._look_at, self._pause = float("-inf"), AGAIN
         self._wanted.set()
 
@@ -49,8 +51,11 @@ class Prover:
         """Prove for ever; for a thread of its own."""
         while True:
             snapshot = self._service.snapshot
-            self._look(snapshot)
-            self._prove(snapshot)
+            try:
+                self._look(snapshot)
+                self._prove(snapshot)
+            except Exception:  # noqa: BLE001 - without this thread nothing would ever be proven again
+                tell_crash(log, "internal-error", worker=self._number)
             pause = max(self._look_at - time.monotonic(), AGAIN)
             self._wanted.wait(min(pause, snapshot.settings.routing.interval))
             self._wanted.clear()
@@ -62,8 +67,11 @@ class Prover:
         proof = routing.known
         if time.monotonic() < self._look_at or proof is None or not proof.proven:
             return
+        asked = self._asked
         fault = probe(settings.probe, self._tickets) if settings.probe else ""
         routing.looked(proof, fault or proof.outdated(runs=bool(settings.probe)))
+        if asked != self._asked:
+            return  # a reload, or a change of the tables, came meanwhile: what was seen is not of it
         if routing.live:
             self._look_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
