@@ -18,13 +18,13 @@ __all__ = ["configuration"]
 
 
 class Listener(socketserver.ThreadingTCPServer):
-    """Refuses each probe, and first does what ``meanwhile`` says."""
+    """Refuses each probe, and first does the last thing of ``meanwhile``."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answers)
-        self.meanwhile = [lambda: None]
+        self.meanwhile = []
 
 
 class Answers(socketserver.StreamRequestHandler):
@@ -35,7 +35,8 @@ class Answers(socketserver.StreamRequestHandler):
         self.say("354 go on")
         while self.rfile.readline().strip() != b".":
             pass
-        self.server.meanwhile.pop()()
+        if self.server.meanwhile:
+            self.server.meanwhile.pop()()
         self.say(f"550 5.7.1 {REFUSAL}")
         self.rfile.readline()
         self.say("221 bye")
