@@ -105,6 +105,10 @@ def open_message(
     return _Opening(headers, keys, trust, at, replace(limits, layers=layer_limit)).run(headers, body)
 
 
+_SIGNED: tuple[set[Status], ...] = ({"good"}, {"good", "unknown"})
+"""What signatures are worth when one inside is good (around ciphertext none is) and none is bad."""
+
+
 class _Opening:
     def __init__(
         self, headers: Headers, keys: KeyRing, trust: Trust | None, at: datetime, limits: Limits
@@ -127,10 +131,11 @@ class _Opening:
         if not self.layers:
             return Opened(False, None, self.headers, (), error, self.work)
         layers = _flagged(self.layers)
+        found = {layer.status for layer in layers if isinstance(layer, SignedLayer)}
         restored = self.headers
         try:
             if error is None and any(isinstance(layer, EncryptedLayer) for layer in layers):
-                restored = protect.restore(self.headers, entity)
+                restored = protect.restore(self.headers, entity, signed=found in _SIGNED)
                 entity = protect.content(self.headers, entity)
         except MessageError as failure:
             error = failure

@@ -22,6 +22,13 @@ HIDDEN_SUBJECT = "[...]"
 RESTORED = ("Subject", "To", "Cc", "Date", "Comments", "Keywords", "In-Reply-To", "References")
 """Fields that are taken from inside; From is taken too where its addresses are the same."""
 
+RECEIPT_REQUEST = "Disposition-Notification-To"
+"""Taken only when it is signed for and leads to the sender's own domain.
+
+A receipt (RFC 8098) tells whoever asks that the mail was opened: who changes ciphertext would learn that way
+what can be decrypted, and who sends another's ciphertext that it was read.
+"""
+
 _CONCEALED = ("comments", "keywords")
 _NOT_PROTECTED = (
     "content-", "mime-version", "hp-outer", "bcc", "resent-", "received", "return-path", "delivered-to",
@@ -73,11 +80,12 @@ def _outer(name: bytes, raw: bytes) -> HeaderField:
     return HeaderField(b"HP-Outer", b" %b:%b" % (name, raw))
 
 
-def restore(outer: Headers, inner: Entity) -> Headers:
+def restore(outer: Headers, inner: Entity, *, signed: bool = False) -> Headers:
     """The outer fields with those from inside in their place, where that is safe.
 
-    ``inner`` is the payload of the message's own encryption. Read are RFC 9788 (``hp="cipher"``), the
-    earlier draft (``protected-headers="v1"``) and message/rfc822 as a wrapper (RFC 8551 section 3.1).
+    ``inner`` is the payload of the message's own encryption, ``signed`` whether a good signature is on it.
+    Read are RFC 9788 (``hp="cipher"``), the earlier draft (``protected-headers="v1"``) and message/rfc822 as
+    a wrapper (RFC 8551 section 3.1).
     """
     protected = _protected(outer, inner)
     restored = outer
@@ -88,6 +96,9 @@ def restore(outer: Headers, inner: Entity) -> Headers:
     sender = protected.all("From")
     if len(sender) == 1 and _harmless(sender[0]) and _same_addresses(outer, sender[0]):
         restored = _replace(restored, "From", sender[0])
+    request = protected.all(RECEIPT_REQUEST)
+    if signed and len(request) == 1 and _harmless(request[0]) and _same_domain(outer, request[0]):
+        restored = _replace(restored, RECEIPT_REQUEST, request[0])
     return restored
 
 
@@ -160,3 +171,13 @@ def _same_addresses(outer: Headers, sender: HeaderField) -> bool:
         and [mailbox.address for mailbox in outside.mailboxes]
         == [mailbox.address for mailbox in inside.mailboxes]
     )
+
+
+def _same_domain(outer: Headers, request: HeaderField) -> bool:
+    """Whether every address of a request for a receipt is at the one domain of From."""
+    author = address_list(field.value for field in outer.all("From"))
+    asked = address_list([request.value])
+    domains = {
+        mailbox.address.rpartition("@")[2].lower() for mailbox in (*author.mailboxes, *asked.mailboxes)
+    }
+    return not author.malformed and not asked.malformed and bool(asked.mailboxes) and len(domains) == 1

@@ -125,3 +125,29 @@ def test_what_each_side_sees_of_a_kind_of_mail(kinds, kind):
     kinds.reset()
     found |= {"secure download": portal, "arriving, opened": arriving(kinds, kind)}
     assert found == dict(zip(ROUTES, kind.seen, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("asker", "seen"),
+    [(NURSE, NURSE), ("nurse@evil.test", None), (None, None)],
+    ids=["own", "other", "unsigned"],
+)
+def test_a_request_for_a_receipt_inside_comes_back_when_it_is_signed_for_and_leads_home(kinds, asker, seen):
+    people = kinds.certificates
+    nurse, doctor = people.person(NURSE, "Verpleegkundige Ali"), people.person(DOCTOR, "")
+    inner = (
+        f"Disposition-Notification-To: {asker or NURSE}\r\nSubject: Kanarie\r\n"
+        'Content-Type: text/plain; hp="cipher"\r\n\r\nGoedemorgen\r\n'
+    ).encode()
+    if asker is not None:
+        key = ("-signer", nurse.certificate, "-inkey", nurse.key)
+        inner = openssl("cms", "-sign", "-md", "sha256", "-crlfeol", *key, stdin=inner)
+    sealed = openssl("cms", "-encrypt", "-aes256", "-crlfeol", doctor.certificate, stdin=inner)
+    head = f"From: {NURSE}\r\nTo: {DOCTOR}\r\nSubject: [...]\r\nMessage-ID: <r@hospital.test>\r\n".encode()
+    with kinds.session("ntamx", source=HOSPITAL_ADDRESS) as client:
+        reply = client.transmit(
+            NURSE, [DOCTOR], head + sealed.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        )
+    assert reply.accepted, reply
+    mail = email.message_from_bytes(left(kinds)[1].raw)
+    assert (mail["Subject"], mail["Disposition-Notification-To"]) == ("Kanarie", seen)

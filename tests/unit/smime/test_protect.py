@@ -148,6 +148,47 @@ def test_nothing_is_restored_from_a_message_that_is_only_signed():
     assert opened(Entity(outer, entity.body)).headers.first("Subject") == b"buiten"
 
 
+@pytest.mark.parametrize(
+    ("request_to", "signed", "restored"),
+    [
+        ("a@care.test", True, True),
+        ("Receipts <secretary@CARE.test>, a@care.test", True, True),
+        ("a@care.test", False, False),
+        ("a@evil.test", True, False),
+        ("a@care.test, a@evil.test", True, False),
+        ("a@mail.care.test", True, False),
+        ("a@care.test\r\nDisposition-Notification-To: b@care.test", True, False),
+        ("nobody", True, False),
+        ("", True, False),
+    ],
+)
+def test_a_request_for_a_receipt_comes_back_when_it_is_signed_and_leads_to_the_senders_domain(
+    request_to, signed, restored
+):
+    inner = parse(
+        f"Disposition-Notification-To: {request_to}\r\n"
+        'Content-Type: text/plain; hp="cipher"\r\n\r\nhoi'.encode()
+    )
+    found = restore(OUTER, inner, signed=signed)
+    assert bool(found.all("Disposition-Notification-To")) is restored
+    assert found.without(("Disposition-Notification-To",)) == OUTER
+
+
+@pytest.mark.parametrize("signer", ["good", "none", "around"])
+def test_a_request_for_a_receipt_needs_a_good_signature_inside(signer):
+    request = HeaderField(b"Disposition-Notification-To", b" a@care.test")
+    headers = Headers((*MAIL.headers, request))
+    inner, _ = protect(headers, messages.content(MAIL), hide_subject=True)
+    if signer == "good":
+        inner = sign(inner, person("rsa"), at=NOW)
+    entity = encrypt(inner, [recipient("p256")], cipher="aes-256-gcm")
+    if signer == "around":
+        entity = sign(entity, person("rsa"), at=NOW)
+    outer = Headers((*MAIL.headers.only(("From",)), *entity.headers))
+    found = opened(Entity(outer, entity.body))
+    assert bool(found.headers.all("Disposition-Notification-To")) is (signer == "good")
+
+
 def test_nothing_is_restored_from_an_attached_message():
     attached = (
         b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nSubject: echt\r\n"
