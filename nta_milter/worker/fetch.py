@@ -70,7 +70,7 @@ def fetch(
                 raise FetchFailed(f"cannot be fetched: {reason}", where=url) from error
             if isinstance(answer, Fetched):
                 return answer
-            url = urljoin(url, answer)
+            url = answer
     raise FetchFailed(f"more than {REDIRECTS} redirects", where=url)
 
 
@@ -126,7 +126,7 @@ def _get(
     host, port = parts.hostname or "", parts.port or PORT
     if parts.scheme != "http" or not host or "@" in parts.netloc:
         raise ValueError("it is no address for plain HTTP")
-    connected = _connected(host, port, networks)
+    connected = _connected(host, port, networks, deadline)
     with deadline.watching(connected):
         connection = http.client.HTTPConnection(host, port, timeout=SILENCE)
         connection.sock = connected
@@ -136,7 +136,7 @@ def _get(
         connection.request("GET", _target(parts), headers=fields)
         answer = connection.getresponse()
         if answer.status in _MOVED:
-            return answer.headers["Location"] or ""
+            return urljoin(url, str(answer.headers["Location"] or ""))
         if answer.status == _NOT_MODIFIED and modified:
             return Fetched(None, modified)
         if answer.status != http.client.OK:
@@ -163,8 +163,8 @@ def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _connected(host: str, port: int, networks: Sequence[IPNetwork]) -> socket.socket:
-    """A connection to the first address of a host that is allowed and answers."""
+def _connected(host: str, port: int, networks: Sequence[IPNetwork], deadline: _Deadline) -> socket.socket:
+    """A connection to the first address of a host that is allowed and answers in time."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
     usable = [address for address in addresses if allowed(address, port, networks)]
@@ -173,6 +173,8 @@ def _connected(host: str, port: int, networks: Sequence[IPNetwork]) -> socket.so
     for address in usable[:-1]:
         with contextlib.suppress(OSError):
             return socket.create_connection((address, port), SILENCE)
+        if deadline.over:  # a host may have thousands of addresses that say nothing
+            raise TimeoutError
     return socket.create_connection((usable[-1], port), SILENCE)
 
 

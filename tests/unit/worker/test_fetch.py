@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nta_milter.errors import FetchFailed
+from nta_milter.worker import fetch as fetch_module
 from nta_milter.worker.fetch import PORT, REDIRECTS, Fetched, allowed, fetch
 
 from .site import Site
@@ -73,12 +74,27 @@ def test_redirects_are_followed_a_few_times(site):
         ("http://[::1]:9/", "not public"),
         ("http://192.168.1.1/", "not public"),
         ("http://169.254.169.254/latest/", "not public"),
+        ("http://[", "Invalid IPv6 URL"),
+        ("http://crl.care.test:port/", "Port could not be cast"),
     ],
 )
 def test_a_redirect_leads_nowhere_else(site, target, reason):
     site.answers["/"] = lambda handler: handler.reply(302, Location=target)
     with pytest.raises(FetchFailed, match=reason):
         get(site)
+
+
+def test_of_many_addresses_no_other_is_tried_when_the_time_is_over(site, monkeypatch):
+    def known(host, port, *_, **__):
+        hosts = ("127.0.0.2", "127.0.0.3", "127.0.0.1") if host == "crl.care.test" else (host,)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    with fetch_module._Deadline(60) as deadline:
+        fetch_module._connected("crl.care.test", site.server_port, NETWORKS, deadline).close()
+        deadline._end()
+        with pytest.raises(TimeoutError):
+            fetch_module._connected("crl.care.test", site.server_port, NETWORKS, deadline)
 
 
 def test_without_leave_nothing_on_this_host_is_asked(site):
