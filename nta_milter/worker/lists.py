@@ -87,6 +87,8 @@ class Lists:
         known = places(self._certificates(folder, trust, at), trust, at)
         state = _read_state(folder)
         due = [place for place in known if every or self._due(state.get(place.url), at)]
+        # who was asked longest ago first: those that fail must not take every turn
+        due.sort(key=lambda place: state[place.url].at if place.url in state else 0.0)
         new = 0
         for place in due[:ROUND_LIMIT]:
             if self._stopping():

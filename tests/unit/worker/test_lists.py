@@ -316,3 +316,17 @@ def test_the_group_of_the_folder_may_read_what_is_kept(site, pki, root, smime, l
     lists.round()
     for file in smime["crls"].iterdir():
         assert (file.stat().st_gid, file.stat().st_mode & 0o777) == (12_345, 0o640)
+
+
+def test_lists_that_fail_do_not_keep_others_from_their_turn(
+    site, pki, root, clock, smime, lists, monkeypatch
+):
+    monkeypatch.setattr("nta_milter.worker.lists.ROUND_LIMIT", 1)
+    bob = pki.issue("bob", root, extensions=naming(PERSON, f"{site.url}/a.crl"), email="bob@care.test")
+    (smime["certificates"] / "bob@care.test.pem").write_bytes(bob.pem.read_bytes())
+    site.answers["/a.crl"] = lambda handler: handler.reply(404)
+    publish(site, "/root.crl", pki.crl("first", root))
+    assert lists.round() == 0
+    clock.now += RETRY
+    assert lists.round() == 1
+    assert [path for path, _ in site.asked] == ["/a.crl", "/root.crl"]
