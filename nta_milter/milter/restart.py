@@ -35,7 +35,7 @@ def note_refused(folder: Path, reason: str) -> None:
     """Leave a note why the last reload was refused; an empty reason takes it away. No folder, no note."""
     with contextlib.suppress(OSError):
         if reason:
-            (folder / REFUSED).write_text(reason, encoding="utf-8")
+            (folder / REFUSED).write_text(reason, encoding="utf-8", errors="backslashreplace")
         else:
             (folder / REFUSED).unlink(missing_ok=True)
 

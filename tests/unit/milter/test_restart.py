@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nta_milter.config.model import AuditSettings, LogSettings, MilterSettings, PolicySettings, Settings
-from nta_milter.milter.restart import needs_restart
+from nta_milter.milter.restart import needs_restart, note_refused, refused
 
 OLD = Settings(policy=PolicySettings(mode="always"))
 
@@ -23,3 +23,12 @@ OLD = Settings(policy=PolicySettings(mode="always"))
 )
 def test_only_what_a_process_keeps_since_its_start_is_named(change, named):
     assert needs_restart(OLD, dataclasses.replace(OLD, **change)) == named
+
+
+def test_why_a_reload_was_refused_is_kept_whatever_a_file_is_called(tmp_path):
+    note_refused(tmp_path, "/etc/nta-milter/keys/b\udce9.p12: is damaged")
+    assert refused(tmp_path) == "/etc/nta-milter/keys/b\\udce9.p12: is damaged"
+    note_refused(tmp_path, "")
+    assert refused(tmp_path) == ""
+    note_refused(tmp_path / "nowhere", "no folder, no note")
+    assert refused(tmp_path / "nowhere") == ""
