@@ -23,8 +23,11 @@ FILE_LIMIT = 4_000_000
 
 _OURS = re.compile(r"(?:nta|nta-inside|retry):\S*")
 _ACTION = re.compile(
-    r"(?<![^\s={,])(?:(REDIRECT|BCC)[ \t]+([^\s},]+@[^\s},]+)|(FILTER)[ \t]+([\w-]+:[^\s},]*))", re.IGNORECASE
+    r"(?<![^\s={,])(?:(REDIRECT|BCC)[ \t]+([^\s},]*[@$][^\s},]*)|(FILTER)[ \t]+([^\s},]*[:$][^\s},]*))",
+    re.IGNORECASE,
 )
+"""Postfix ignores a target without ``@`` or ``:``; behind a ``$`` the sender of a mail may write one."""
+
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _UNREADABLE = frozenset(
     {"ldap", "mysql", "pgsql", "sqlite", "memcache", "socketmap", "tcp", "nis", "netinfo"}

@@ -40,6 +40,9 @@ def add(folder, text):
         (f"header_checks = regexp:{{ {{/^Subject:/ REDIRECT {JAN}}} }}", "header_checks: REDIRECT"),
         (f"body_checks = regexp:{{ {{/x/ REDIRECT {JAN}}} }}", "body_checks: REDIRECT"),
         ("nta_header_checks = regexp:{ {/^X-A:/ FILTER smtp:[192.0.2.1]} }", "FILTER smtp:[192.0.2.1]"),
+        ("nta_header_checks = regexp:{ {/^X-A:/ FILTER smtp.slow:} }", "FILTER smtp.slow:"),
+        ("nta_header_checks = regexp:{ {/^X-A: (.*)/ FILTER $$1} }", "FILTER $1"),
+        ("header_checks = regexp:{ {/^X-A: (.*)/ REDIRECT $${1}} }", "REDIRECT ${1"),
     ],
 )
 def test_invariant_1_an_action_that_leads_mail_elsewhere_is_a_fault(configuration, added, named):
