@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 from nta_milter.config.metrics import loopback
 from nta_milter.errors import ConfigurationError
@@ -29,6 +31,16 @@ class _Listener(HTTPServer):
         self.text = text
         super().__init__(place, _Request)
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer; who has not asked when the time is over is cut off, however busily he goes on."""
+        timer = threading.Timer(PATIENCE, _cut_off, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            timer.cancel()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away or says what is no HTTP harms nobody."""
 
@@ -38,6 +50,11 @@ class _Listener(HTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+
+def _cut_off(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # he went away just now
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Request(BaseHTTPRequestHandler):

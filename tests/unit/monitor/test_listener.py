@@ -1,6 +1,7 @@
 import contextlib
 import http.client
 import socket
+import threading
 from ipaddress import ip_address
 
 import pytest
@@ -47,6 +48,24 @@ def test_metrics_are_told_in_the_format_of_prometheus(listener):
 @pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 501)])
 def test_nothing_else_is_answered(listener, path, method, status):
     assert get(listener, path, method)[0].status == status
+
+
+def test_who_never_ends_his_question_is_cut_off(listener, monkeypatch):
+    monkeypatch.setattr("nta_milter.monitor.listener.PATIENCE", 2.0)
+    ended = threading.Event()
+
+    def drip(client):
+        with contextlib.suppress(OSError):
+            client.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
+            while not ended.wait(0.05):
+                client.sendall(b"x")
+
+    with socket.create_connection(("127.0.0.1", listener.server_port)) as client:
+        dripping = threading.Thread(target=drip, args=(client,), daemon=True)
+        dripping.start()
+        assert get(listener, "/metrics")[1] == TEXT
+        ended.set()
+        dripping.join()
 
 
 @pytest.mark.parametrize(
