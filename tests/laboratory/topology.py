@@ -3,7 +3,7 @@
 A topology is a folder: ``main.cf`` and ``master.cf`` replace parameters and services of the shipped
 fragments, ``next-hop`` is where the routing tables lead what stays inside, ``nta-milter.toml`` belongs in
 conf.d, ``NAME.more`` is added at the end of the shipped table NAME, and any other file stands in
-/etc/postfix. Its documentation addresses become the laboratory's.
+/etc/postfix, but rspamd's (``rspamd.py``). Its documentation addresses become the laboratory's.
 """
 
 from __future__ import annotations
