@@ -25,7 +25,8 @@ class StoreSettings:
         default=Path("/etc/nta-milter/public"),
     )
     forget_after: int = key(
-        "time that the rows of a message are kept after its content is gone",
+        "time that the rows of a message are kept after its content is gone; at least 7 days, in which "
+        "reports about it may come or are still to be sent",
         default=90,
         unit="days",
         minimum=0,

@@ -13,6 +13,11 @@ from nta_milter.store.records import Records
 from nta_milter.store.store import Store
 from nta_milter.worker.record import record_of
 
+REPORTS_COME = timedelta(days=7)
+"""Time in which Postfix may still report what became of a mail (its queue lifetime is 5 days), and we may
+have to: no row that is needed for that goes sooner.
+"""
+
 
 class Sweep:
     """One round of each; any number of hosts may sweep."""
@@ -44,7 +49,7 @@ class Sweep:
         remind = self._settings.portal.remind
         if remind:
             self._store.handover.remind(at, timedelta(days=remind))
-        forget_after = timedelta(days=self._settings.store.forget_after)
+        forget_after = max(timedelta(days=self._settings.store.forget_after), REPORTS_COME)
         swept = self._store.retention.sweep(
             at, forget_after, resend=self._settings.portal.resend, copies_since=self._copies_since()
         )

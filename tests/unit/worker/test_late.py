@@ -128,6 +128,24 @@ def test_of_mail_that_was_never_stored_the_reason_tells(watching, store, queue, 
     assert [each.sender for each in store.handover.list_deliveries()] == [sender] * told
 
 
+def test_who_was_told_is_not_forgotten_and_told_again(watching, settings, store, audit, queue, clock):
+    forgetful = dataclasses.replace(settings, store=dataclasses.replace(settings.store, forget_after=0))
+    sweep = Sweep(forgetful, store, audit, None, clock)
+    queue.holds = [waiting("doctor@care.test", DANE)]
+    watch = watching()
+    clock.advance(hours=4)
+    told = 0
+    for _ in range(5):
+        told += watch.round()
+        sweep.round()
+        clock.advance(days=1)
+    assert told == 1
+    queue.holds = []
+    clock.advance(days=7)
+    sweep.round()
+    assert store.handover.list_deliveries() == ()
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_readable_copy_moves_to_the_portal(watching, handed, store, queue, clock, events, known):
     if known:

@@ -40,6 +40,21 @@ def test_expiry_and_the_end_of_the_content_are_recorded(sweep, notified, store, 
     assert (told.form, told.status) == (Form.REPORT, "4.4.7")
 
 
+def test_the_sender_is_told_of_the_end_however_soon_rows_may_go(
+    settings, store, audit, clock, notified, events
+):
+    changed = dataclasses.replace(settings, store=dataclasses.replace(settings.store, forget_after=0))
+    sweep = Sweep(changed, store, audit, None, clock)
+    clock.advance(days=31)
+    sweep.round()
+    (told,) = store.handover.claim(clock(), LEASE)
+    assert (told.delivery.id, told.form) == (notified, Form.REPORT)
+    clock.advance(days=7)
+    sweep.round()
+    assert store.handover.find(notified) is None
+    assert events() == ["expired", "shredded"]
+
+
 def test_who_has_not_opened_is_reminded_once_before_the_end(sweep, notified, store, clock):
     clock.advance(days=24, hours=23)
     sweep.round()
