@@ -45,9 +45,10 @@ def test_invariant_4_a_failed_transaction_sends_nothing_and_its_retry_one(labora
     socket = laboratory.directory / "care" / "queue" / "nta-milter" / "later.sock"
     laboratory.wait_for(socket.exists, "the other milter")
     laboratory.postfix["care"].set(nta_signer="unix:nta-milter/later.sock")
+    before = laboratory.milter_log().count("route=smime")
     reply = laboratory.send(DOCTOR, DOCTOR, [NURSE], message())
     assert (reply.code, reply.stage) == (451, "end")
-    assert laboratory.milter_log().count("route=smime") == 1
+    assert laboratory.milter_log().count("route=smime") == before + 1
     laboratory.settle()
     assert laboratory.queue() == []
     assert arrived(laboratory) == []
