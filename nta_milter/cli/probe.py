@@ -14,8 +14,9 @@ from nta_milter.errors import NtaMilterError, TemporaryError
 from nta_milter.inbound.probe import EXPECT, PROBE_HEADER, TOLD
 from nta_milter.inbound.result import RESULT_HEADER
 from nta_milter.monitor.control import ask
+from nta_milter.postfix.configuration import Postfix, postfix_name
 from nta_milter.postfix.finding import Finding, Level
-from nta_milter.postfix.verifier import Proof, Verifiers, files, keep
+from nta_milter.postfix.verifier import Proof, Verifiers, files, keep, passed_by
 
 PATIENCE = 60.0
 """Seconds for each answer of Postfix; a verifier may ask DNS."""
@@ -82,6 +83,9 @@ def unproven(settings: Settings) -> Iterator[Finding]:
 def _probed(verifier: VerifierSettings, settings: Settings) -> tuple[Proof | None, str]:
     """The proof by two mails, one signed and one not; or why there is none."""
     state = files(settings.routing.postfix)
+    read = Postfix(settings.routing.postfix).read()
+    if fault := passed_by(read, verifier.listener, postfix_name(settings.milter.socket)):
+        return None, fault
     methods, fields = set(verifier.methods), set()
     for signature in ("", SIGNATURE):
         name = secrets.token_hex(16)

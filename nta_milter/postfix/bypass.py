@@ -120,10 +120,10 @@ def _milters(read: Configuration, ours: str) -> Iterator[str]:
         action = read.overrides.get((service, "milter_default_action"), "tempfail")
         if action != "tempfail":
             yield f"{service}: milter_default_action is {action!r} where 'tempfail' is needed"
-        for item in _items(read.effective(service, parameter)):
-            own = re.search(r"default_action\s*=\s*(\w+)", item)
-            if is_ours(item, ours) and own is not None and own[1] != "tempfail":
-                yield f"{service}: {parameter} lets mail pass without nta-milter (default_action={own[1]})"
+        for item in items(read.effective(service, parameter)):
+            action = own_action(item)
+            if is_ours(item, ours) and action not in ("", "tempfail"):
+                yield f"{service}: {parameter} lets mail pass without nta-milter (default_action={action})"
         if side(read, service) in OUTGOING and (chosen := read.effective(service, "smtpd_milter_maps")):
             yield f"{service}: smtpd_milter_maps is {chosen!r} where '' is needed"
     for service in (*carriers(read, ours), "pickup/unix"):
@@ -205,9 +205,15 @@ def unreadable(read: Configuration, ours: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _items(milters: str) -> list[str]:
+def items(milters: str) -> list[str]:
     """The items of a list of milters; settings in braces belong to theirs."""
     return re.findall(r"\{[^{}]*\}|[^\s,{}]+", milters)
+
+
+def own_action(milter: str) -> str:
+    """What an item says for itself of the time in which that milter is away; empty where it says nothing."""
+    found = re.search(r"default_action\s*=\s*(\w+)", milter)
+    return "" if found is None else found[1].lower()
 
 
 def _texts(value: str, classes: Mapping[str, str]) -> Iterator[str]:

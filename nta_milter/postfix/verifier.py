@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import tempfile
 import threading
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from nta_milter.config.model import VerifierSettings
 from nta_milter.errors import StoreUnavailable
-from nta_milter.postfix.configuration import state_of
+from nta_milter.postfix import bypass
+from nta_milter.postfix.configuration import Configuration, state_of
 
 SIZE_LIMIT = 1_000_000
 """Longest file of proofs, in bytes."""
@@ -86,6 +88,31 @@ def _proof(told: Mapping[str, object]) -> Proof:
         float(at),
         tuple((str(name), int(inode), int(size), int(time)) for name, inode, size, time in state),
     )
+
+
+def passed_by(read: Configuration, listener: str, ours: str) -> str:
+    """Why mail may come by a listener (``ADDRESS:PORT``) without a verifier; empty when it may not.
+
+    A milter that mail may pass while it is away removes no forgeries then, and a stranger may be able to keep
+    it busy. Which milter is the verifier is not known.
+    """
+    for service in bypass.carriers(read, ours):
+        place, _, kind = service.rpartition("/")
+        if kind == "inet" and _port(place) != listener.rpartition(":")[2]:
+            continue
+        for item in bypass.items(read.effective(service, "smtpd_milters")):
+            if not bypass.is_ours(item, ours) and bypass.own_action(item) == "accept":
+                return f"{service}: smtpd_milters lets mail pass while {item} is away (default_action=accept)"
+    return ""
+
+
+def _port(place: str) -> str:
+    """The port of an inet service of master.cf, as a number."""
+    name = place.rpartition(":")[2]
+    try:
+        return name if name.isdecimal() else str(socket.getservbyname(name, "tcp"))
+    except OSError:
+        return name
 
 
 class Verifiers:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nta_milter.config.model import VerifierSettings
-from nta_milter.postfix.verifier import Proof, Verifiers, files, keep, read
+from nta_milter.postfix.configuration import Postfix
+from nta_milter.postfix.verifier import Proof, Verifiers, files, keep, passed_by, read
+from tests.unit.postfix.conftest import cold, edit
 
 VERIFIER = VerifierSettings(authserv_id="filter.care.test", listener="192.0.2.25:25")
 DAY = 86_400.0
@@ -61,6 +63,27 @@ def test_it_ends_when_postfix_is_changed(folder, name):
     keep(folder / "verifiers.json", [proof(folder)])
     (folder / name).write_text("# changed\n")
     assert "has changed" in known(folder).proof(VERIFIER, 100 * DAY)[1]
+
+
+@pytest.mark.parametrize(
+    ("service", "milters", "passed"),
+    [
+        ("smtp inet", "{unix:verifier.sock,default_action=accept},$nta_milter", True),
+        ("192.0.2.25:25 inet", "{ unix:verifier.sock, default_action = accept }, $nta_milter", True),
+        ("smtpd pass", "{unix:verifier.sock,default_action=accept},$nta_milter", True),
+        ("smtp inet", "{unix:verifier.sock,default_action=tempfail},$nta_milter", False),
+        ("smtp inet", "unix:verifier.sock,$nta_milter", False),
+        ("smtp inet", "$nta_milter", False),
+        ("2525 inet", "{unix:verifier.sock,default_action=accept},$nta_milter", False),
+        ("smtp inet", "{unix:verifier.sock,default_action=accept}", False),  # we are not asked there
+    ],
+)
+def test_a_verifier_is_passed_by_where_mail_goes_on_without_it(configuration, service, milters, passed):
+    edit(configuration / "master.cf", r"^smtp inet n.*\n(?:[ \t].*\n)*", "")
+    with (configuration / "master.cf").open("a") as master:
+        master.write(f"{service} n - y - - smtpd\n  -o {{ smtpd_milters = {milters} }}\n")
+    found = passed_by(Postfix(cold(configuration)).read(), VERIFIER.listener, "nta-milter/milter.sock")
+    assert ("default_action=accept" in found) is passed
 
 
 @given(st.binary(max_size=200))
