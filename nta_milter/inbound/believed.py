@@ -41,6 +41,9 @@ _PROPERTIES = {
 _SUBJECT = {"dkim": ("header.d",), "spf": ("smtp.mailfrom", "smtp.helo"), "dmarc": ("header.from",)}
 """The property that says of whom a result speaks; the first that is there."""
 
+_NAME = re.compile(r"[ \t\r\n]*(\S+)(?:[ \t\r\n]+1)?[ \t\r\n]*")
+"""The authserv-id with its version; no other blanks, which the verifier may not take for any."""
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<end>;)"
     r"|(?P<words>\([^()\\\"]{0,300}\)|reason=\"[^\"\\]{0,300}\"|\Z)(?=[\s;]|\Z)"
@@ -88,7 +91,7 @@ def told_by(fields: tuple[HeaderField, ...], authserv_id: str) -> list[str]:
     for each in fields:
         value = each.value.decode("ascii", "replace")
         name, semicolon, rest = value.partition(";")
-        if semicolon and name.split() in ([authserv_id], [authserv_id, "1"]):
+        if semicolon and (said := _NAME.fullmatch(name)) and said[1] == authserv_id:
             found.append(rest)
     return found
 

@@ -82,3 +82,12 @@ def test_what_is_read_another_parser_reads_too(text):
     assert [(each.method, each.value) for each in found] == [
         (each.method, each.result) for each in other.results
     ]
+
+
+@pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\x1c", b"\x85", b"\xc2\xa0"])
+def test_a_name_among_blanks_that_a_verifier_may_not_know_is_another_name(blank):
+    fields = [
+        HeaderField(b"Authentication-Results: " + name + b"; dkim=pass\r\n")
+        for name in (blank + b"filter.care.test", b"filter.care.test" + blank, b"filter.care.test%b1" % blank)
+    ]
+    assert told_by(tuple(fields), "filter.care.test") == []
