@@ -89,8 +89,8 @@ def told_by(fields: tuple[HeaderField, ...], authserv_id: str) -> list[str]:
     """What follows the name in each field that begins with just this name, in order from the top."""
     found = []
     for each in fields:
-        value = each.value.decode("ascii", "replace")
-        name, semicolon, rest = value.partition(";")
+        name = each.raw.decode("ascii", "replace").partition(";")[0]  # whose blanks are still there
+        _, semicolon, rest = each.value.decode("ascii", "replace").partition(";")
         if semicolon and (said := _NAME.fullmatch(name)) and said[1] == authserv_id:
             found.append(rest)
     return found

@@ -87,7 +87,7 @@ def test_what_is_read_another_parser_reads_too(text):
 @pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\x1c", b"\x85", b"\xc2\xa0"])
 def test_a_name_among_blanks_that_a_verifier_may_not_know_is_another_name(blank):
     fields = [
-        HeaderField(b"Authentication-Results: " + name + b"; dkim=pass\r\n")
+        HeaderField(b"Authentication-Results", b" " + name + b"; dkim=pass")
         for name in (blank + b"filter.care.test", b"filter.care.test" + blank, b"filter.care.test%b1" % blank)
     ]
     assert told_by(tuple(fields), "filter.care.test") == []
