@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from nta_milter.audit.events import AuditRecord, Event
-from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
+from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded, visible
 from nta_milter.cli.stored import opened, record
 from nta_milter.cli.timeline import as_json, as_text, delivery_as_json, follow
 from nta_milter.errors import PermanentError
@@ -118,10 +118,8 @@ def _list(arguments: argparse.Namespace) -> int:
     else:
         for delivery in found:
             at = delivery.created_at.isoformat(timespec="minutes")
-            print(
-                f"{delivery.id}\t{at}\t{delivery.state.value}\t{delivery.route}\t{delivery.author}\t"
-                f"{delivery.recipient}"
-            )
+            people = f"{visible(delivery.author)}\t{visible(delivery.recipient)}"
+            print(f"{delivery.id}\t{at}\t{delivery.state.value}\t{delivery.route}\t{people}")
     return 0 if found else EXIT_NO
 
 
@@ -153,7 +151,7 @@ def _recall(arguments: argparse.Namespace) -> int:
     else:
         for delivery, recalled in outcomes:
             said = "recalled" if recalled else f"too late ({delivery.state.value})"
-            print(f"{delivery.id}\t{delivery.recipient}\t{said}")
+            print(f"{delivery.id}\t{visible(delivery.recipient)}\t{said}")
     return 0 if any(recalled for _, recalled in outcomes) else EXIT_NO
 
 
@@ -192,7 +190,7 @@ def _resend(arguments: argparse.Namespace) -> int:
     else:
         for delivery, resent in outcomes:
             said = "is sent again" if resent else f"cannot be sent again ({delivery.state.value})"
-            print(f"{delivery.id}\t{delivery.recipient}\t{said}")
+            print(f"{delivery.id}\t{visible(delivery.recipient)}\t{said}")
     return 0 if any(resent for _, resent in outcomes) else EXIT_NO
 
 

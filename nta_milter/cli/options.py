@@ -40,6 +40,11 @@ def loaded(arguments: argparse.Namespace) -> Loaded:
     return load(arguments.config)
 
 
+def visible(text: str) -> str:
+    """One line for a terminal: what cannot be printed is escaped, since strangers choose addresses."""
+    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
+
+
 def moment(text: str) -> datetime:
     """An ISO 8601 moment such as 2026-11-24T12:00:00Z; without a zone it is UTC. For ``type=``."""
     try:

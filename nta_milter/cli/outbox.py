@@ -6,7 +6,7 @@ import argparse
 import json
 from datetime import UTC, datetime
 
-from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
+from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded, visible
 from nta_milter.cli.stored import opened
 from nta_milter.store.rows import Attempt, Pending
 
@@ -83,6 +83,7 @@ def _as_text(pending: Pending) -> str:
     text = f"{pending.id} {pending.state}: {pending.form.value} for {pending.delivery.recipient}"
     if pending.tries:
         text += f", tried {pending.tries} times, {pending.fault}"
+    text = visible(text)
     return text if pending.state == "shunted" else f"{text}, due {_moment(pending.due_at)}"
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nta_milter.audit.events import AuditRecord, Event
-from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded
+from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded, visible
 from nta_milter.cli.stored import opened, record
 from nta_milter.errors import ConfigurationError
 from nta_milter.message.address import envelope_address, envelope_domain
@@ -142,7 +142,9 @@ def _list_locked(arguments: argparse.Namespace) -> int:
     else:
         for lock in found:
             since = lock.since.isoformat(timespec="minutes")
-            print(f"{lock.delivery.recipient}\t{lock.delivery.id}\t{lock.network or 'everywhere'}\t{since}")
+            print(
+                f"{visible(lock.delivery.recipient)}\t{lock.delivery.id}\t{lock.network or 'everywhere'}\t{since}"
+            )
     return 0 if found else EXIT_NO
 
 

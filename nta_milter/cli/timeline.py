@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from nta_milter.audit.read import RecordFields, read
+from nta_milter.cli.options import visible
 from nta_milter.config.model import Settings
 from nta_milter.errors import TemporaryError
 from nta_milter.monitor.log import NO_MESSAGE
@@ -165,6 +166,10 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
 
 def as_text(timeline: Timeline) -> Iterator[str]:
     """For a person."""
+    return map(visible, _lines(timeline))
+
+
+def _lines(timeline: Timeline) -> Iterator[str]:
     said: set[tuple[object, ...]] = set()
     for entry in timeline.entries:
         message_id = entry.details.get("message_id", "none")

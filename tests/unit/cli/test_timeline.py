@@ -65,6 +65,23 @@ def test_the_text_says_when_it_came_and_each_reason_once(settings):
     assert "Postfix, 4C1: not known: " in text  # there is no Postfix here
 
 
+def test_a_strangers_address_does_nothing_to_the_terminal(settings, tmp_path):
+    bad = AuditRecord(
+        RECORDS[0].at,
+        Event.OPENED,
+        "4X9",
+        '"\x1b[2J\x9b\r\n"@evil.test',
+        ("jan@citizen.test",),
+        "pass",
+        (),
+        {},
+    )
+    (tmp_path / "audit.jsonl").write_bytes(bad.line())
+    text = "\n".join(as_text(follow(settings, "4X9", lambda _: NOTHING)))
+    assert r'from "\x1b[2J\x9b\x0d\x0a"@evil.test' in text
+    assert text.replace("\n", "").isprintable()
+
+
 def test_as_json_it_has_everything(settings):
     found = as_json(follow(settings, "4C1", lambda _: NOTHING))
     assert found["queue_ids"] == ["4X1", "4C1"]
