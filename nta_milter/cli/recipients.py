@@ -142,9 +142,8 @@ def _list_locked(arguments: argparse.Namespace) -> int:
     else:
         for lock in found:
             since = lock.since.isoformat(timespec="minutes")
-            print(
-                f"{visible(lock.delivery.recipient)}\t{lock.delivery.id}\t{lock.network or 'everywhere'}\t{since}"
-            )
+            who, where = visible(lock.delivery.recipient), lock.network or "everywhere"
+            print(f"{who}\t{lock.delivery.id}\t{where}\t{since}")
     return 0 if found else EXIT_NO
 
 
