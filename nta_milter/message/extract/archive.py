@@ -53,7 +53,8 @@ def extract(content: Content, budget: Budget) -> Iterator[Item]:
         yield content.unreadable("a damaged or too large archive")
         return
     with archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        # is_dir() raises IndexError for a member without a name
+        members = [member for member in archive.infolist() if not member.filename.endswith("/")]
         budget.members -= len(members)
         if budget.members < 0:
             yield content.unreadable("an archive of too many members")

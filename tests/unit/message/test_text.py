@@ -1,4 +1,5 @@
 import base64
+import io
 import random
 import subprocess
 import tracemalloc
@@ -437,6 +438,14 @@ def test_damaged_files_never_raise(name: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, 30))
     if b"%PDF-" not in file:
         attached(name, bytes(file[: len(file) - cut]), SMALL)
+
+
+def test_a_member_without_a_name_is_read_as_any_other() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("nameless", "BSN 123456782")
+    nameless = packed.getvalue().replace(b"nameless", bytes(8))
+    assert any(found.text and "123456782" in found.text for found in attached("a.zip", nameless, SMALL))
 
 
 def test_kinds_by_bytes_type_name_and_look() -> None:
