@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,6 +14,7 @@ from nta_milter.cli.options import EXIT_NO, add_config, add_json, loaded, visibl
 from nta_milter.cli.stored import opened, record
 from nta_milter.cli.timeline import as_json, as_text, delivery_as_json, follow
 from nta_milter.errors import PermanentError
+from nta_milter.store.handover import Handover
 from nta_milter.store.rows import Delivery
 from nta_milter.store.store import Store
 from nta_milter.store.trace import Trace, trace
@@ -140,19 +142,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _recall(arguments: argparse.Namespace) -> int:
-    settings = loaded(arguments).settings
-    with opened(settings) as store:
-        outcomes = [
-            (delivery, store.handover.recall(delivery.id)) for delivery in _found(store, arguments.id)
-        ]
-    record(settings, *(_event(Event.RECALLED, delivery) for delivery, recalled in outcomes if recalled))
-    if arguments.json:
-        print(json.dumps([{"id": delivery.id, "recalled": recalled} for delivery, recalled in outcomes]))
-    else:
-        for delivery, recalled in outcomes:
-            said = "recalled" if recalled else f"too late ({delivery.state.value})"
-            print(f"{delivery.id}\t{visible(delivery.recipient)}\t{said}")
-    return 0 if any(recalled for _, recalled in outcomes) else EXIT_NO
+    return _for_each(arguments, Handover.recall, Event.RECALLED, "recalled", ("recalled", "too late"))
 
 
 def _extend(arguments: argparse.Namespace) -> int:
@@ -177,21 +167,32 @@ def _extend(arguments: argparse.Namespace) -> int:
 
 
 def _resend(arguments: argparse.Namespace) -> int:
-    settings = loaded(arguments).settings
     at = datetime.now(UTC)
+    said = ("is sent again", "cannot be sent again")
+    return _for_each(
+        arguments, lambda handover, name: handover.notify_again(name, at), Event.RESENT, "resent", said
+    )
+
+
+def _for_each(
+    arguments: argparse.Namespace,
+    act: Callable[[Handover, str], bool],
+    event: Event,
+    done: str,
+    said: tuple[str, str],
+) -> int:
+    """Do something with each delivery; ``said`` is what was done, and what could not be."""
+    settings = loaded(arguments).settings
     with opened(settings) as store:
-        outcomes = [
-            (delivery, store.handover.notify_again(delivery.id, at))
-            for delivery in _found(store, arguments.id)
-        ]
-    record(settings, *(_event(Event.RESENT, delivery) for delivery, resent in outcomes if resent))
+        outcomes = [(delivery, act(store.handover, delivery.id)) for delivery in _found(store, arguments.id)]
+    record(settings, *(_event(event, delivery) for delivery, succeeded in outcomes if succeeded))
     if arguments.json:
-        print(json.dumps([{"id": delivery.id, "resent": resent} for delivery, resent in outcomes]))
+        print(json.dumps([{"id": delivery.id, done: succeeded} for delivery, succeeded in outcomes]))
     else:
-        for delivery, resent in outcomes:
-            said = "is sent again" if resent else f"cannot be sent again ({delivery.state.value})"
-            print(f"{delivery.id}\t{visible(delivery.recipient)}\t{said}")
-    return 0 if any(resent for _, resent in outcomes) else EXIT_NO
+        for delivery, succeeded in outcomes:
+            words = said[0] if succeeded else f"{said[1]} ({delivery.state.value})"
+            print(f"{delivery.id}\t{visible(delivery.recipient)}\t{words}")
+    return 0 if any(succeeded for _, succeeded in outcomes) else EXIT_NO
 
 
 def _found(store: Store, name: str) -> tuple[Delivery, ...]:
