@@ -178,9 +178,10 @@ def _read_state(folder: Path) -> dict[str, Attempt]:
     """The last tries; none when that cannot be read: everything is then tried again."""
     try:
         return {
-            url: Attempt(**values) for url, values in json.loads((folder / STATE_FILE).read_bytes()).items()
+            url: Attempt(float(values["at"]), str(values["error"]), str(values["modified"]))
+            for url, values in json.loads((folder / STATE_FILE).read_bytes()).items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 

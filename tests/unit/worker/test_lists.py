@@ -94,6 +94,9 @@ def publish(site, path, file, **fields):
     site.answers[path] = lambda handler: handler.reply(200, data, **fields)
 
 
+WRONG_TYPE = b'{"URL": {"at": "yesterday", "error": "", "modified": ""}}'
+
+
 def kept(smime):
     return sorted(file.suffix for file in smime["crls"].iterdir() if file.name != STATE_FILE)
 
@@ -278,9 +281,11 @@ def test_a_noted_certificate_that_has_expired_is_forgotten(site, pki, root, smim
     assert list(lists.rows()) == []
 
 
-@pytest.mark.parametrize("state", [b"", b"[]", b'{"http://x/": 3}', b'{"http://x/": {"b": 3}}', b"\xff"])
+@pytest.mark.parametrize(
+    "state", [b"", b"[]", b'{"http://x/": 3}', b'{"http://x/": {"b": 3}}', b"\xff", WRONG_TYPE]
+)
 def test_a_damaged_memory_of_tries_is_begun_anew(site, pki, root, smime, lists, state):
-    (smime["crls"] / STATE_FILE).write_bytes(state)
+    (smime["crls"] / STATE_FILE).write_bytes(state.replace(b"URL", f"{site.url}/root.crl".encode()))
     publish(site, "/root.crl", pki.crl("first", root))
     assert lists.round() == 1
     assert list(json.loads((smime["crls"] / STATE_FILE).read_bytes())) == [f"{site.url}/root.crl"]
