@@ -69,7 +69,7 @@ class Prover:
             return
         asked = self._asked
         fault = probe(settings.probe, self._tickets) if settings.probe else ""
-        routing.looked(proof, fault or proof.outdated(runs=bool(settings.probe)))
+        routing.looked(proof, fault, runs=bool(settings.probe))
         if asked != self._asked:
             return  # a reload, or a change of the tables, came meanwhile: what was seen is not of it
         if routing.live:

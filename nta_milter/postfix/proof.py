@@ -19,7 +19,7 @@ from nta_milter.errors import RoutingNotProven
 from nta_milter.postfix import bypass, hop
 from nta_milter.postfix.configuration import BLIND_COPIES, Configuration, Postfix, files_of, state_of
 from nta_milter.postfix.route import GUARD_HEADER, INSIDE, MX, ROUTE_HEADER
-from nta_milter.postfix.running import outdated
+from nta_milter.postfix.running import UNSEEN, outdated
 
 PROBE_HOST = "probe.invalid"
 
@@ -272,6 +272,7 @@ class RoutingProver:
         self._proof: RoutingProof | None = None
         self._joined: RoutingProof | None = None
         self._live = ""
+        self._older = False
         self._wake: Callable[[], None] | None = None
         self._looked_at: tuple[tuple[str, int, int, int], ...] | None = None
 
@@ -284,17 +285,24 @@ class RoutingProver:
         """Go on with what was seen of the running Postfix, as far as its files are the same."""
         with former._lock:
             self._wake, self._live, self._looked_at = former._wake, former._live, former._looked_at
+            self._older = former._older
 
     @property
     def live(self) -> str:
         """Why the running Postfix may not do as its files say; a fault of any proof."""
         return self._live
 
-    def looked(self, proof: RoutingProof, fault: str) -> None:
-        """What a look at the running Postfix gave; nothing, when the files have changed since ``proof``."""
+    def looked(self, proof: RoutingProof, fault: str, *, runs: bool = False) -> None:
+        """Take what a look at the running Postfix gave, unless the files have changed since ``proof``.
+
+        ``runs``: the look has had a message pass Postfix (``outdated``).
+        """
         with self._lock:
             if self._proof is not None and self._proof.read_once == proof.read_once:
-                self._live, self._looked_at, self._joined = fault, proof.read_once, None
+                self._live, self._looked_at, self._older = fault, proof.read_once, False
+                if not fault:
+                    self._compare(proof, runs=runs)
+                self._joined = None
 
     def current(self) -> RoutingProof:
         """The proof that holds now. Costs a stat() per file, and a dozen commands when it must be made."""
@@ -304,13 +312,21 @@ class RoutingProver:
                 proof = self._proof = self._prove(self._postfix, time.monotonic())
                 self._joined = None
                 if self._wake is not None and self._looked_at not in (None, proof.read_once):
-                    self._live, self._looked_at = self._live or proof.outdated(), None
+                    self._looked_at = None
+                    if not self._live:
+                        self._compare(proof)
                     self._wake()
+            if self._older:  # whoever has reloaded need not wait for the next look
+                self._compare(proof)
             if not self._live or proof.faults:
                 return proof
             if self._joined is None:
                 self._joined = replace(proof, faults=(self._live,), inside=False, inside_fault=self._live)
             return self._joined
+
+    def _compare(self, proof: RoutingProof, *, runs: bool = False) -> None:
+        self._live, self._joined = proof.outdated(runs=runs), None
+        self._older = self._live not in ("", UNSEEN)
 
     @property
     def known(self) -> RoutingProof | None:

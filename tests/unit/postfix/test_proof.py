@@ -11,6 +11,7 @@ import pytest
 from nta_milter.postfix import proof as proof_module
 from nta_milter.postfix.configuration import Postfix
 from nta_milter.postfix.proof import RoutingProver, prove
+from nta_milter.postfix.running import UNSEEN
 from tests.unit.postfix.conftest import cold, edit
 
 OURS = "nta-milter/milter.sock"
@@ -140,7 +141,7 @@ def test_a_missing_table_is_a_fault(configuration):
 
 
 def test_invariant_1_a_changed_table_counts_when_all_that_run_have_read_it(configuration, monkeypatch):
-    running = []
+    running = [""]
     monkeypatch.setattr(proof_module, "outdated", lambda files, queue, runs: running[-1])
     wanted = []
     prover = RoutingProver(configuration, interval=3600)
@@ -164,8 +165,10 @@ def test_invariant_1_a_changed_table_counts_when_all_that_run_have_read_it(confi
     fresh = RoutingProver(configuration, interval=3600)
     fresh.follow(prover)
     assert not fresh.current().proven
+    running.append("")
     prover.looked(prover.known, "")
     assert prover.current().proven
+    running.append("cleanup[1] is old")
     fresh = RoutingProver(configuration, interval=3600)
     fresh.follow(prover)
     assert fresh.current().proven
@@ -173,6 +176,12 @@ def test_invariant_1_a_changed_table_counts_when_all_that_run_have_read_it(confi
     later = RoutingProver(configuration, interval=3600)
     later.follow(fresh)
     assert later.current().faults == ("cleanup[1] is old",)
+    running.append("")
+    assert later.current().proven, "a reload counts at once"
+    running.append(UNSEEN)
+    later.looked(later.known, "", runs=True)
+    running.append("")
+    assert later.current().faults == (UNSEEN,), "but what nobody could see stays unseen until the next look"
     running.append("")
     table.write_text(text)
     after = RoutingProver(configuration, interval=3600)
