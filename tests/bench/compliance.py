@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +37,7 @@ from tests.bench.measure import Case, Comparison, Sample
 from tests.laboratory.certificates import Certificates
 from tests.laboratory.dns import Dns, Zone
 from tests.laboratory.names import milter_settings
+from tests.laboratory.ports import free_port
 
 DOMAINS = [f"d{number}.bench.test" for number in range(100)]
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -55,7 +55,7 @@ def cases(folder: Path, scale: int) -> Iterator[list[Case]]:
             f"mx.{name} A 192.0.2.1",
             f"_25._tcp.mx.{name} TLSA 3 1 1 {'ab' * 32}",
         ]
-    with Dns(folder, [Zone("bench.test", lines, ttl=3600)], port=_free_port()) as server:
+    with Dns(folder, [Zone("bench.test", lines, ttl=3600)], port=free_port()) as server:
         found = [_hit(scale), _warm(server, scale), _question(server, scale)]
         found += [_cold(server, count) for count in (1, 10, 100)]
         found += [_decided(server, count, scale) for count in (1, 10, 100)]
@@ -281,12 +281,6 @@ def _bare(server: Dns) -> dns.resolver.Resolver:
     resolver.flags = dns.flags.RD | dns.flags.AD
     resolver.use_edns(0, 0, 1232)
     return resolver
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _timed(work: Callable[[], None], count: int, size: int = 1) -> Callable[[], Sample]:

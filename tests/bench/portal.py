@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.bench.measure import Case, Comparison, Sample
 from tests.integration.portal.mails import message, pseudo_random
 from tests.integration.portal.site import Site
+from tests.laboratory.ports import free_port
 
 SIZE = 20_000_000
 BAR = 0.25
@@ -53,7 +54,7 @@ def cases(folder: Path, scale: int) -> Iterator[tuple[Case, ...]]:
     (folder / "site").mkdir()
     site = Site(folder / "site")
     site.start()
-    plain, proxied = _free_port(), _free_port()
+    plain, proxied = free_port(), free_port()
     (folder / "files").mkdir()
     stored = _stored()
     attachment = pseudo_random(SIZE)
@@ -96,12 +97,6 @@ def _stored() -> bytes:
     head = b"From: doctor@care.test\r\nTo: jan@citizen.test\r\nContent-Type: application/octet-stream\r\n"
     head += b"Content-Transfer-Encoding: binary\r\n\r\n"
     return head + pseudo_random(SIZE - len(head))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(port: int) -> None:

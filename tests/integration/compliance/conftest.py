@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ from nta_milter.compliance.domain import ComplianceLookup
 from nta_milter.config.model import LOOPBACK, DnsSettings
 from nta_milter.lookup.resolver import DnsResolver
 from tests.laboratory.dns import Dns, Zone, txt
+from tests.laboratory.ports import free_port
 from tests.unit.compliance.records import ROWS, START
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -127,18 +127,6 @@ ZONES = (
     Zone("late.test", [f"@ TXT {published('nta.hospital.test')}", "seen A 192.0.2.40"], expired=True),
     Zone("dead.test", dead=True),
 )
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody uses, by UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            try:
-                tcp.bind(udp.getsockname())
-            except OSError:
-                continue
-            return int(udp.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

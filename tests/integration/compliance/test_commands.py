@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from nta_milter.compliance.codes import Code
-from tests.integration.compliance.conftest import free_port
 from tests.laboratory.certificates import openssl
 from tests.laboratory.dns import Zone
+from tests.laboratory.ports import free_port
 
 KEYS = ["domain", "status", "secure", "record", "hosts", "reasons", "ttl"]
 

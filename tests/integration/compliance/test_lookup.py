@@ -15,9 +15,10 @@ from nta_milter.config.model import DnsSettings
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.proof import Proof, prove
 from nta_milter.lookup.resolver import DnsResolver
-from tests.integration.compliance.conftest import AT, DIGEST, free_port
+from tests.integration.compliance.conftest import AT, DIGEST
 from tests.integration.compliance.peers import response, udp_server
 from tests.laboratory.dns import Zone, txt
+from tests.laboratory.ports import free_port
 from tests.unit.compliance.records import ROWS, START
 
 COMPLIANT, NOT_COMPLIANT, UNKNOWN = Compliance.COMPLIANT, Compliance.NOT_COMPLIANT, Compliance.UNKNOWN

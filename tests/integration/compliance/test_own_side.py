@@ -9,9 +9,9 @@ import pytest
 
 from nta_milter.cli.main import main
 from nta_milter.compliance.codes import Code
-from tests.integration.compliance.conftest import free_port
 from tests.laboratory.certificates import openssl
 from tests.laboratory.dns import Dns, Zone, txt
+from tests.laboratory.ports import free_port
 
 NAMES = "subjectAltName=DNS:nta.care.test,email:doctor@care.test,email:other@elsewhere.test"
 RECORD = "v=NTA7516-1;startdate=2026-01;enddate=2028-12;provider=x;ntamx=10 nta.care.test"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nta_milter.compliance.probe import probe, to_json
-from tests.integration.compliance.conftest import free_port
+from tests.laboratory.ports import free_port
 
 HOST = "mx.hospital.test"
 EHLO = b"250-mx.hospital.test\r\n250-PIPELINING\r\n250 STARTTLS\r\n"

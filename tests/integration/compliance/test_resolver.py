@@ -15,9 +15,10 @@ from nta_milter.config.key import LOOPBACK
 from nta_milter.errors import ConfigurationError
 from nta_milter.lookup.answer import Presence
 from nta_milter.lookup.resolver import PAUSE, SUSPECT_AFTER, DnsResolver, Server
-from tests.integration.compliance.conftest import DIGEST, free_port
+from tests.integration.compliance.conftest import DIGEST
 from tests.integration.compliance.peers import response, udp_server
 from tests.laboratory.dns import Zone, txt
+from tests.laboratory.ports import free_port
 
 PRESENT, ABSENT, UNKNOWN = Presence.PRESENT, Presence.ABSENT, Presence.UNKNOWN
 

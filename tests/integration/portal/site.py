@@ -31,6 +31,7 @@ from nta_milter.store.keys import (
 )
 from nta_milter.store.rows import Attempt, Factor, NewDelivery, NewLink, NewMessage
 from nta_milter.store.store import Store
+from tests.laboratory.ports import free_port
 
 CODE = "roos-fiets-47"
 URL = "https://veilig.care.test"
@@ -136,9 +137,7 @@ class Site:
             secret.write_bytes(private[service])
             secret.chmod(0o600)
         self.worker_keys = PrivateKeys.parse(private["worker"], "worker-key")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.configuration = folder / "nta-milter.toml"
         self.configuration.write_text(
             f"""

@@ -16,15 +16,10 @@ import pytest
 from nta_milter.portal.asgi import FIELDS
 from tests.integration.portal.mails import message, pseudo_random
 from tests.integration.portal.site import CODE, Site
+from tests.laboratory.ports import free_port
 
 SHIPPED = Path(__file__).resolve().parents[3] / "packaging" / "nginx" / "nta-portal.conf"
 BIG = message(files={"groot.bin": pseudo_random(20_000_000)})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Nginx:

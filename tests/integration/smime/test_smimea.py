@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from nta_milter.config.key import LOOPBACK
@@ -11,13 +9,8 @@ from nta_milter.lookup.resolver import DnsResolver
 from nta_milter.smime.directory import CertificateDirectory
 from nta_milter.smime.smimea import Smimea, owner_name
 from tests.laboratory.dns import Dns, Zone
+from tests.laboratory.ports import free_port
 from tests.unit.smime.persons import NOW, person, trust
-
-
-def _port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _record(address: str, domain: str, usage: int = 3) -> str:
@@ -32,7 +25,7 @@ def directory(tmp_path_factory):
         Zone("plain.test", [_record("rsa@plain.test", "plain.test")], signed=False),
         Zone("broken.test", [_record("rsa@broken.test", "broken.test")], bogus=True),
     ]
-    with Dns(tmp_path_factory.mktemp("dns"), zones, port=_port()) as dns:
+    with Dns(tmp_path_factory.mktemp("dns"), zones, port=free_port()) as dns:
         resolver = DnsResolver(dns.servers, trusted=LOOPBACK, timeout=2.0, lifetime=5.0)
         yield CertificateDirectory({}, (Smimea(resolver, trust()),))
 

@@ -11,14 +11,9 @@ from hypothesis import strategies as st
 from nta_milter.config.metrics import loopback
 from nta_milter.errors import ConfigurationError
 from nta_milter.monitor.listener import serve, start
+from tests.laboratory.ports import free_port
 
 TEXT = "# HELP a An a.\n# TYPE a gauge\na 1\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
