@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,7 +71,7 @@ class Job:
     began: float = field(default_factory=time.monotonic)
     done: Future[Outcome] = field(default_factory=Future)
     stream: Stream | None = None
-    """The body where it is made while it is sent; its end says that the message may go."""
+    """Where Postfix takes the changes while work goes on: its end says whether the message may go."""
     inspection: Inspection | None = None
     reports: Mapping[str, ComplianceReport] = field(default_factory=dict)
     checks: Mapping[str, peer.Mode] = field(default_factory=dict)
@@ -179,11 +179,22 @@ class Service:
         else:
             job.stream.end(outcome)
 
-    def _stream(self, job: Job, outcome: Outcome, body: LongBody) -> None:
-        """Make a long body while the callback sends it; ``_end`` says whether the message may go."""
-        job.stream = Stream()
-        job.done.set_result(dataclasses.replace(outcome, body=None))
-        body.write(job.stream.write)
+    def _record(self, job: Job, outcome: Outcome, records: Iterable[AuditRecord]) -> None:
+        """Make a long body and write the audit records while Postfix takes the changes.
+
+        ``_end`` says whether the message may go.
+        """
+        records, body = tuple(records), outcome.body
+        if outcome.reply is None and (records or isinstance(body, LongBody)):
+            job.stream = Stream()
+            early = UNTOUCHED if job.snapshot.settings.mode == "shadow" else outcome
+            if isinstance(body, LongBody):
+                job.done.set_result(dataclasses.replace(early, body=None))
+                body.write(job.stream.write)
+            else:
+                job.done.set_result(early)
+        if records:
+            self._audit.write(*records)
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side
@@ -247,10 +258,8 @@ class Service:
             return
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
-        if isinstance(outcome.body, LongBody):
-            self._stream(job, outcome, outcome.body)
-        if job.inspection.sensitive or made.exempted or made.combined.route is not Route.PASS:
-            self._audit.write(*_records(job, made))
+        kept = job.inspection.sensitive or made.exempted or made.combined.route is not Route.PASS
+        self._record(job, outcome, _records(job, made) if kept else ())
         job.log(
             logging.INFO,
             "outgoing",
@@ -344,8 +353,8 @@ class Service:
         if offer is not None and offer.entry is not None and offer.outcome in HARVESTED:
             subject = Reason("certificate", f"{offer.entry.certificate.subject}: {offer.reason}")
             records.append(job.record(HARVESTED[offer.outcome], "pass", (subject,)))
-        if records:
-            self._audit.write(*records)
+        outcome = self._reportable(job, received.outcome) if received.opened else received.outcome
+        self._record(job, outcome, records)
         job.log(
             logging.INFO,
             "incoming",
@@ -355,7 +364,7 @@ class Service:
             **({"unproven": job.evidence.believed.doubt} if job.evidence.believed.doubt else {}),
             **({} if offer is None else {"certificate": f"{offer.outcome.value}: {offer.reason}"}),
         )
-        self._end(job, self._reportable(job, received.outcome) if received.opened else received.outcome)
+        self._end(job, outcome)
 
     def _reportable(self, job: Job, opened: Outcome) -> Outcome:
         """Mail that was opened, from an address of ours: its sender shall hear what became of it.
