@@ -130,12 +130,20 @@ def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
     Raises:
         LimitExceeded: a header field is longer than libmilter takes; nothing was changed.
     """
-    if outcome.headers is not None:
-        for edit in header_edits(before, outcome.headers):
-            if edit.index == 0:
-                context.addheader(edit.name, edit.value or "")
-            else:
-                context.chgheader(edit.name, edit.index, edit.value)
+    edits = () if outcome.headers is None else header_edits(before, outcome.headers)
+    if outcome.body is not None and not isinstance(outcome.body, LongBody):
+        # First: while cleanup(8) is at this, most of the work, the rest arrives and is read at once.
+        sent = False
+        for chunk in chunks(outcome.body):
+            context.replacebody(chunk)
+            sent = True
+        if not sent:
+            context.replacebody(b"")
+    for edit in edits:
+        if edit.index == 0:
+            context.addheader(edit.name, edit.value or "")
+        else:
+            context.chgheader(edit.name, edit.index, edit.value)
     for recipient in outcome.removed:
         context.delrcpt(f"<{recipient}>")
     if outcome.added:
@@ -143,10 +151,3 @@ def apply(context: MessageContext, before: Headers, outcome: Outcome) -> None:
         context.addrcpt(f"<{outcome.added}>", "NOTIFY=NEVER")
     if outcome.sender is not None:
         context.chgfrom(f"<{outcome.sender}>", outcome.sender_arguments or None)
-    if outcome.body is not None and not isinstance(outcome.body, LongBody):
-        sent = False
-        for chunk in chunks(outcome.body):
-            context.replacebody(chunk)
-            sent = True
-        if not sent:
-            context.replacebody(b"")
