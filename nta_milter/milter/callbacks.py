@@ -16,7 +16,8 @@ import Milter
 
 from nta_milter.errors import NtaMilterError, TemporaryError
 from nta_milter.milter.actions import apply, reply_text
-from nta_milter.milter.service import Job, Service
+from nta_milter.milter.job import Job
+from nta_milter.milter.service import Service
 from nta_milter.milter.session import Session, Submission, listener
 from nta_milter.milter.stream import Stream
 from nta_milter.policy.client import Client

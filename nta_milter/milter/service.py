@@ -11,14 +11,13 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime
 
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
-from nta_milter.compliance.report import ComplianceReport, Reason, to_json
+from nta_milter.compliance.report import Reason, to_json
 from nta_milter.errors import (
     CertificateError,
     LookupUnavailable,
@@ -32,24 +31,25 @@ from nta_milter.inbound.probe import Probes
 from nta_milter.inbound.receive import receive
 from nta_milter.message.model import LongBody, Message, Recipient
 from nta_milter.message.spool import Spool
+from nta_milter.milter.job import Job
 from nta_milter.milter.metrics import Counted
+from nta_milter.milter.records import HARVESTED, peer_record, records_of, routes_of
 from nta_milter.milter.session import Submission
 from nta_milter.milter.stream import Stream
 from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbound import automatic, smime
 from nta_milter.outbound.connector import refusal
-from nta_milter.outbound.copies import copies, stays
-from nta_milter.outbound.inspect import Inspection, inspect, is_internal, is_outgoing
+from nta_milter.outbound.copies import copies
+from nta_milter.outbound.inspect import inspect, is_internal, is_outgoing
 from nta_milter.outbound.plan import Plan, plan, route_value
 from nta_milter.outbound.readable import over_dane, pin_inside, untouched
 from nta_milter.outbound.smime import outer_fields
-from nta_milter.outbox.queue import STUB_BODY, Outbox
+from nta_milter.outbox.queue import STUB_BODY, Deposit
 from nta_milter.policy.outcome import UNTOUCHED, Outcome, Reply
 from nta_milter.policy.route import Route
 from nta_milter.policy.snapshot import Snapshot
 from nta_milter.postfix import live
 from nta_milter.postfix.route import OUTGOING, ROUTE_HEADER
-from nta_milter.smime.harvest import Outcome as Harvested
 
 log = logging.getLogger(__name__)
 
@@ -59,48 +59,6 @@ STOPPING = Reply.temporary("nta-milter is stopping", "4.3.2")
 REDUCED = Reason("reduced", "a report about a secure message, without what it quotes")
 BUSY = Reply.temporary("the message cannot be handled now, try again later", "4.3.0")
 INTERNAL_ERROR = Reply.temporary("internal error, the message is kept by its sender", "4.3.0")
-
-
-@dataclass(slots=True)
-class Job:
-    """One message under way, with the snapshot and the moment it began with."""
-
-    submission: Submission
-    snapshot: Snapshot
-    at: datetime
-    began: float = field(default_factory=time.monotonic)
-    done: Future[Outcome] = field(default_factory=Future)
-    stream: Stream | None = None
-    """Where Postfix takes the changes while work goes on: its end says whether the message may go."""
-    inspection: Inspection | None = None
-    reports: Mapping[str, ComplianceReport] = field(default_factory=dict)
-    checks: Mapping[str, peer.Mode] = field(default_factory=dict)
-    evidence: peer.Evidence = peer.NO_EVIDENCE
-
-    def log(self, level: int, event: str, **values: str) -> None:
-        """One line: the queue id first, then key=value; never message content."""
-        tell(log, level, event, self.submission.queue_id, **values)
-
-    def record(
-        self, event: Event, route: str, reasons: tuple[Reason, ...], recipients: tuple[str, ...] = ()
-    ) -> AuditRecord:
-        """The audit record of this message, for all its recipients or for some."""
-        message = self.submission.message
-        return AuditRecord(
-            self.at,
-            event,
-            self.submission.queue_id,
-            message.sender,
-            recipients or tuple(recipient.address for recipient in message.recipients),
-            route,
-            tuple(reason.text for reason in reasons),
-            message_id(message),
-        )
-
-    def outbox(self) -> Outbox:
-        """The outbox of the snapshot's store; a plan asks for it only where there is one."""
-        assert self.snapshot.store is not None
-        return Outbox(self.snapshot.store, self.snapshot.settings)
 
 
 class Service:
@@ -186,15 +144,20 @@ class Service:
         """
         records, body = tuple(records), outcome.body
         if outcome.reply is None and (records or isinstance(body, LongBody)):
-            job.stream = Stream()
-            early = UNTOUCHED if job.snapshot.settings.mode == "shadow" else outcome
+            stream = self._early(job, outcome)
             if isinstance(body, LongBody):
-                job.done.set_result(dataclasses.replace(early, body=None))
-                body.write(job.stream.write)
-            else:
-                job.done.set_result(early)
+                body.write(stream.write)
         if records:
             self._audit.write(*records)
+
+    def _early(self, job: Job, outcome: Outcome) -> Stream:
+        """Let Postfix take the changes before the work has ended; a long body follows by the stream."""
+        if job.stream is None:
+            job.stream = Stream()
+            long = isinstance(outcome.body, LongBody)
+            early = UNTOUCHED if job.snapshot.settings.mode == "shadow" else outcome
+            job.done.set_result(dataclasses.replace(early, body=None) if long else early)
+        return job.stream
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side
@@ -259,11 +222,11 @@ class Service:
         shadow = job.snapshot.settings.mode == "shadow"
         outcome = UNTOUCHED if shadow else self._carry_out(job, made)
         kept = job.inspection.sensitive or made.exempted or made.combined.route is not Route.PASS
-        self._record(job, outcome, _records(job, made) if kept else ())
+        self._record(job, outcome, records_of(job, made) if kept else ())
         job.log(
             logging.INFO,
             "outgoing",
-            route=_routes(made),
+            route=routes_of(made),
             sensitive=made.sensitivity or "no",
             reasons=made.combined.text,
         )
@@ -317,16 +280,13 @@ class Service:
         )
 
     def _deposit(self, job: Job, made: Plan) -> Outcome:
-        """Store the message for its one recipient and put the notification in its place."""
+        """Store the message for its one recipient while Postfix takes the notification in its place."""
         (copy,) = copies(made, job.snapshot, job.at)
-        deposit = job.outbox().deposit(job.submission.message, copy, job.submission.queue_id, job.at)
-        return Outcome(
-            headers=deposit.notification.headers,
-            body=deposit.notification.body,
-            sender=deposit.sender,
-            sender_arguments=deposit.sender_arguments,
-            added=deposit.commit,
+        message, queue_id = job.submission.message, job.submission.queue_id
+        deposit = job.outbox().deposit(
+            message, copy, queue_id, job.at, lambda deposit: self._early(job, _notifying(deposit))
         )
+        return _notifying(deposit)
 
     def _ask(self, job: Job) -> None:
         """Learn from DNS what the checks of a mail's sender need."""
@@ -337,7 +297,7 @@ class Service:
     def _receive(self, job: Job) -> None:
         message, client = job.submission.message, job.submission.client
         judged = peer.judge(message, client, job.checks, job.evidence, job.snapshot.settings)
-        records = [_peer_record(job, judged)] if judged.results else []
+        records = [peer_record(job, judged)] if judged.results else []
         if judged.reply is not None:
             self._audit.write(*records)
             job.log(logging.INFO, "peer-refused", reply=judged.reply.text)
@@ -417,65 +377,14 @@ class Service:
         self._audit.close()
 
 
-MESSAGE_ID_LIMIT = 300
-"""Longest Message-ID that is recorded, in characters; a client chooses it."""
-
-
-def message_id(message: Message) -> dict[str, str]:
-    """The Message-ID as a detail of the record, by which a message is found; nothing where there is none."""
-    field = message.headers.first("Message-ID") or b""
-    text = field.strip().decode("ascii", "replace")[:MESSAGE_ID_LIMIT]
-    return {"message_id": text} if text and text.isprintable() else {}
-
-
-EVENTS = {
-    Route.SMIME: Event.SENT,
-    Route.DANE: Event.SENT,
-    Route.PORTAL: Event.DEPOSITED,
-    Route.REJECT: Event.REFUSED,
-    Route.TEMPFAIL: Event.DEFERRED,
-}
-
-HARVESTED = {Harvested.KEPT: Event.CERTIFICATE_SET, Harvested.PENDING: Event.CERTIFICATE_PENDING}
-"""What becomes of a sender's certificate that is worth a record."""
-
-
-def _peer_record(job: Job, judged: peer.Peer) -> AuditRecord:
-    """What was found of a mail's sender, and whether the mail was refused for it."""
-    reply = judged.reply
-    event, route = Event.PEER_JUDGED, "pass"
-    if reply is not None:
-        event, route = (
-            (Event.REFUSED, "reject") if reply.code.startswith("5") else (Event.DEFERRED, "tempfail")
-        )
-    return job.record(event, route, tuple(Reason("peer", str(result)) for result in judged.results))
-
-
-def _records(job: Job, made: Plan) -> Iterator[AuditRecord]:
-    """One record for the whole message, or one for each recipient when they go apart."""
-    if not made.combined.apart:
-        yield job.record(_event(made, made.combined.pinned), made.combined.route.value, made.combined.reasons)
-        return
-    for destination in made.destinations:
-        if stays(destination) and not (made.inspection.sensitive or made.exempted):
-            continue
-        event = Event.EXEMPTED if stays(destination) else Event.PREPARED
-        decision = destination.decision
-        yield job.record(event, decision.route.value, decision.reasons, (decision.recipient,))
-
-
-def _event(made: Plan, pinned: bool) -> Event:
-    if made.combined.route is not Route.PASS:
-        return EVENTS[made.combined.route]
-    if pinned:
-        return Event.PASSED_INSIDE
-    return Event.EXEMPTED if made.exempted else Event.SENT
-
-
-def _routes(made: Plan) -> str:
-    if not made.combined.apart:
-        return made.combined.route.value
-    return ",".join(destination.decision.route.value for destination in made.destinations)
+def _notifying(deposit: Deposit) -> Outcome:
+    return Outcome(
+        headers=deposit.notification.headers,
+        body=deposit.notification.body,
+        sender=deposit.sender,
+        sender_arguments=deposit.sender_arguments,
+        added=deposit.commit,
+    )
 
 
 def _reply(error: NtaMilterError) -> Reply:

@@ -8,7 +8,7 @@ worker, if and only if it has the message; only then do the copies go.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -102,11 +102,18 @@ class Outbox:
             self._store.outgoing.prepare(new, Attempt(attempt_id, new.id, queue_id, at))
         return commit_address(attempt_id)
 
-    def deposit(self, message: Message, copy: Copy, queue_id: str, at: datetime) -> Deposit:
+    def deposit(
+        self,
+        message: Message,
+        copy: Copy,
+        queue_id: str,
+        at: datetime,
+        announce: Callable[[Deposit], object] = lambda deposit: None,
+    ) -> Deposit:
         """Store a message for one recipient of the portal durably, and write the notification for its place.
 
         If the transaction fails after this, nobody ever had the link: without its commit it is shredded, and
-        nobody is told.
+        nobody is told. ``announce`` is given the deposit before it is durable.
 
         Raises:
             StoreUnavailable: nothing was stored; the message must be answered with 4xx.
@@ -117,10 +124,12 @@ class Outbox:
         sealed = self._store.public.for_link(token, key, new.id)
         link = NewLink(token.lookup, delivery_id, "open", sealed)
         attempt = Attempt(new_id(), new.id, queue_id, at)
-        self._store.outgoing.prepare(new, attempt, link)
         notification = self._composer.notification(_delivery(new), token, Identity(delivery_id, at))
         sender = bounce_address(delivery_id, self._settings)
-        return Deposit(delivery_id, notification, sender, "RET=HDRS", commit_address(attempt.id))
+        made = Deposit(delivery_id, notification, sender, "RET=HDRS", commit_address(attempt.id))
+        announce(made)
+        self._store.outgoing.prepare(new, attempt, link)
+        return made
 
     def opened(self, message: Message, queue_id: str, at: datetime) -> str:
         """An envelope sender for mail that was opened on arrival.

@@ -50,6 +50,7 @@ def test_every_test_named_after_an_invariant_names_one_of_the_table():
 ALLOWED = {
     "nta_milter.errors",
     "nta_milter.milter.actions",
+    "nta_milter.milter.job",
     "nta_milter.milter.service",
     "nta_milter.milter.session",
     "nta_milter.milter.stream",
