@@ -142,22 +142,24 @@ class Service:
 
         ``_end`` says whether the message may go.
         """
-        records, body = tuple(records), outcome.body
-        if outcome.reply is None and (records or isinstance(body, LongBody)):
-            stream = self._early(job, outcome)
-            if isinstance(body, LongBody):
-                body.write(stream.write)
+        records = tuple(records)
+        if outcome.reply is None and (records or isinstance(outcome.body, LongBody)):
+            self._early(job, outcome)
         if records:
             self._audit.write(*records)
 
-    def _early(self, job: Job, outcome: Outcome) -> Stream:
-        """Let Postfix take the changes before the work has ended; a long body follows by the stream."""
-        if job.stream is None:
-            job.stream = Stream()
-            long = isinstance(outcome.body, LongBody)
-            early = UNTOUCHED if job.snapshot.settings.mode == "shadow" else outcome
-            job.done.set_result(dataclasses.replace(early, body=None) if long else early)
-        return job.stream
+    def _early(self, job: Job, outcome: Outcome) -> None:
+        """Let Postfix take the changes before the work has ended, a long body while it is made."""
+        if job.stream is not None:
+            return
+        job.stream = Stream()
+        if job.snapshot.settings.mode == "shadow":
+            outcome = UNTOUCHED
+        if isinstance(outcome.body, LongBody):
+            job.done.set_result(dataclasses.replace(outcome, body=None))
+            outcome.body.write(job.stream.write)
+        else:
+            job.done.set_result(outcome)
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side

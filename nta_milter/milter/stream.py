@@ -1,6 +1,7 @@
-"""A long body on its way from the thread that makes it to the callback that sends it.
+"""The end of a message's work on its way to the callback, after a long body where there is one.
 
-Postfix takes the first of it while the rest is made, and little of it is in memory at a time.
+Postfix takes the changes, and the first of such a body, while the rest is made or written to disk; little of
+the body is in memory at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ AHEAD = 4
 
 
 class Stream:
-    """One body; ``write`` and ``end`` are its maker's, ``take`` and ``leave`` the callback's."""
+    """One message; ``write`` and ``end`` are its maker's, ``take`` and ``leave`` the callback's."""
 
     def __init__(self) -> None:
         self._batches: queue.Queue[list[bytes] | Outcome] = queue.Queue(AHEAD)

@@ -279,7 +279,7 @@ class RoutingProver:
     def watch(self, wake: Callable[[], None], fault: str) -> None:
         """Somebody looks at the running Postfix from now on; ``fault`` holds till then, ``wake`` asks."""
         with self._lock:
-            self._wake, self._live, self._joined = wake, fault, None
+            self._wake, self._live, self._older, self._joined = wake, fault, False, None
 
     def follow(self, former: RoutingProver) -> None:
         """Go on with what was seen of the running Postfix, as far as its files are the same."""
