@@ -8,8 +8,6 @@ on threads that Python made, and a callback only waits for it.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, ClassVar
 
 import Milter
@@ -137,35 +135,26 @@ class Callbacks(Milter.Base):  # type: ignore[misc]
         self.session.discard()
         return int(Milter.CONTINUE)
 
-    def _wait(self, future: Future[Outcome]) -> Outcome:
-        while True:
-            try:
-                return future.result(timeout=PROGRESS_INTERVAL)
-            except FutureTimeoutError:
-                if future.done():
-                    raise
-                self.progress()
-
     def _carry_out(self, job: Job) -> Outcome:
         """Change the message as the outcome says; a long body is sent as it is made, and its end decides."""
-        outcome = self._wait(job.done)
         try:
+            outcome = self._next(job.stream)
             if outcome.reply is None:
                 apply(self, job.submission.message.headers, outcome)
-            return outcome if job.stream is None else self._send(job.stream)
+            return self._next(job.stream) if job.stream.begun else outcome
         except Milter.error as error:
             raise TemporaryError(f"libmilter cannot change the message: {error}") from error
         finally:
-            if job.stream is not None:
-                job.stream.leave()
+            job.stream.leave()
 
-    def _send(self, stream: Stream) -> Outcome:
-        while not isinstance(chunks := stream.take(PROGRESS_INTERVAL), Outcome):
-            for chunk in chunks:
+    def _next(self, stream: Stream) -> Outcome:
+        """Wait for the next Outcome and send what comes before it."""
+        while not isinstance(step := stream.take(PROGRESS_INTERVAL), Outcome):
+            for chunk in step:
                 self.replacebody(chunk)
-            if not chunks:
+            if not step:
                 self.progress()
-        return chunks
+        return step
 
     def _answer(self, reply: Reply | None) -> int:
         if reply is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,7 +17,6 @@ from nta_milter.milter.stream import Stream
 from nta_milter.monitor.log import tell
 from nta_milter.outbound.inspect import Inspection
 from nta_milter.outbox.queue import Outbox
-from nta_milter.policy.outcome import Outcome
 from nta_milter.policy.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -35,9 +33,7 @@ class Job:
     snapshot: Snapshot
     at: datetime
     began: float = field(default_factory=time.monotonic)
-    done: Future[Outcome] = field(default_factory=Future)
-    stream: Stream | None = None
-    """Where Postfix takes the changes while work goes on: its end says whether the message may go."""
+    stream: Stream = field(default_factory=Stream)
     inspection: Inspection | None = None
     reports: Mapping[str, ComplianceReport] = field(default_factory=dict)
     checks: Mapping[str, peer.Mode] = field(default_factory=dict)

@@ -35,7 +35,7 @@ from nta_milter.milter.job import Job
 from nta_milter.milter.metrics import Counted
 from nta_milter.milter.records import HARVESTED, peer_record, records_of, routes_of
 from nta_milter.milter.session import Submission
-from nta_milter.milter.stream import Stream
+from nta_milter.milter.threads import Threads
 from nta_milter.monitor.log import tell, tell_crash
 from nta_milter.outbound import automatic, smime
 from nta_milter.outbound.connector import refusal
@@ -81,7 +81,7 @@ class Service:
         for check in peer.idle(snapshot.settings):
             tell(log, logging.WARNING, "check-idle", missing=check)
         settings = snapshot.settings.milter
-        self._work = ThreadPoolExecutor(settings.threads, thread_name_prefix="work")
+        self._work = Threads(settings.threads, "work")
         self._waiting = ThreadPoolExecutor(settings.lookup_threads, thread_name_prefix="lookup")
 
     def new_spool(self) -> Spool:
@@ -104,12 +104,12 @@ class Service:
         return proof.unasked if proof and self.snapshot.settings.mode != "shadow" else ""
 
     def submit(self, submission: Submission) -> Job:
-        """Begin the work on a message; ``done`` gives its Outcome, whatever happens."""
+        """Begin the work on a message; its stream ends with the Outcome, whatever happens."""
         job = Job(submission, self.snapshot, self._clock())
         self._step(self._work, job, self._begin)
         return job
 
-    def _step(self, threads: Executor, job: Job, step: Callable[[Job], None]) -> None:
+    def _step(self, threads: Threads | Executor, job: Job, step: Callable[[Job], None]) -> None:
         """Do the next step on the threads it belongs to; whatever fails there ends the job."""
 
         def guarded() -> None:
@@ -132,10 +132,7 @@ class Service:
         self._counted.ended(job.submission.client.side, outcome, time.monotonic() - job.began)
         if job.snapshot.settings.mode == "shadow":
             outcome = UNTOUCHED
-        if job.stream is None:
-            job.done.set_result(outcome)
-        else:
-            job.stream.end(outcome)
+        job.stream.end(outcome)
 
     def _record(self, job: Job, outcome: Outcome, records: Iterable[AuditRecord]) -> None:
         """Make a long body and write the audit records while Postfix takes the changes.
@@ -150,30 +147,29 @@ class Service:
 
     def _early(self, job: Job, outcome: Outcome) -> None:
         """Let Postfix take the changes before the work has ended, a long body while it is made."""
-        if job.stream is not None:
+        if job.stream.begun:
             return
-        job.stream = Stream()
         if job.snapshot.settings.mode == "shadow":
             outcome = UNTOUCHED
         if isinstance(outcome.body, LongBody):
-            job.done.set_result(dataclasses.replace(outcome, body=None))
+            job.stream.begin(dataclasses.replace(outcome, body=None))
             outcome.body.write(job.stream.write)
         else:
-            job.done.set_result(outcome)
+            job.stream.begin(outcome)
 
     def _begin(self, job: Job) -> None:
         side = job.submission.client.side
         if (seen := self._probes.take(job.submission.message, job.submission.client)) is not None:
-            job.done.set_result(seen)
+            job.stream.end(seen)
         elif side == live.SIDE:
-            job.done.set_result(self._probed(job.submission.message))
+            job.stream.end(self._probed(job.submission.message))
         elif job.snapshot.listener(side) is None:
             job.log(logging.ERROR, "listener-unmarked", side=side or "none")
             self._end(job, Outcome(reply=UNMARKED))
         elif fault := refusal(job.submission.message, job.submission.client, job.snapshot):
             job.log(logging.WARNING, "connector-refused", reason=fault)
             # in shadow mode too: it is not about the content, but about who may send through us at all
-            job.done.set_result(Outcome(reply=Reply.permanent(f"not taken from here: {fault}")))
+            job.stream.end(Outcome(reply=Reply.permanent(f"not taken from here: {fault}")))
         elif side in OUTGOING or is_outgoing(job.submission.message, job.submission.client, job.snapshot):
             self._inspect(job)
         else:
@@ -358,13 +354,14 @@ class Service:
 
     def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
         """The answer to a fault that was met while the message came in."""
-        self._work.submit(tell, log, logging.WARNING, "refused", queue_id, error=error)
+        self._work.submit(lambda: tell(log, logging.WARNING, "refused", queue_id, error=error))
         return self._unseen(Outcome(reply=_reply(error)))
 
     def crashed(self, queue_id: str) -> Outcome:
         """The answer to a fault of our own, seen in a callback; logged on a thread of ours."""
         line = f"{queue_id}: event=internal-error"
-        self._work.submit(log.error, "%s", line, exc_info=sys.exc_info())
+        fault = sys.exc_info()
+        self._work.submit(lambda: log.error("%s", line, exc_info=fault))
         return self._unseen(Outcome(reply=INTERNAL_ERROR))
 
     def _unseen(self, outcome: Outcome) -> Outcome:
@@ -374,8 +371,8 @@ class Service:
 
     def close(self) -> None:
         """End the threads when their work is done."""
-        self._work.shutdown()
         self._waiting.shutdown()
+        self._work.close()
         self._audit.close()
 
 

@@ -64,6 +64,24 @@ def test_a_refusal_at_the_end_is_told_and_nothing_is_sent_any_more():
     assert taken(stream) == ([], REFUSED)
 
 
+def test_changes_come_first_and_the_end_is_told_apart():
+    stream = Stream()
+    changes = Outcome(added="commit@care.test")
+    stream.begin(changes)
+    stream.write(b"a body")
+    stream.end(UNTOUCHED)
+    assert stream.begun
+    assert stream.take(10) is changes
+    assert taken(stream) == ([b"a body"], UNTOUCHED)
+
+
+def test_an_end_without_changes_before_it_is_no_beginning():
+    stream = Stream()
+    stream.end(REFUSED)
+    assert not stream.begun
+    assert stream.take(10) is REFUSED
+
+
 def test_who_waits_too_long_gets_nothing_yet():
     assert Stream().take(0.01) == []
 
