@@ -43,9 +43,11 @@ def decode_text(data: Buffer, charset: str = "") -> str:
     being UTF-8, it is UTF-8 if it can be and Windows-1252 otherwise; a byte that means nothing becomes
     U+FFFD.
     """
-    for mark, codec in _BYTE_ORDER_MARKS:
-        if data[:3].tobytes().startswith(mark) if isinstance(data, memoryview) else data.startswith(mark):
-            return str(data, codec, "replace")
+    start = bytes(data[:3])
+    if not start.isascii():
+        for mark, codec in _BYTE_ORDER_MARKS:
+            if start.startswith(mark):
+                return str(data, codec, "replace")
     known = codec_of(charset) or "utf_8"
     if known in ("utf_8", "ascii"):
         try:

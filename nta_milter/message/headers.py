@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from nta_milter.errors import LimitExceeded
 from nta_milter.message.buffer import Buffer
@@ -25,8 +27,7 @@ _BLANK = re.compile(rb"\r?\n")
 _MAILBOX_LINE = re.compile(rb">?From [^\n]*\n")
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):
     """One field. ``raw`` is what follows the colon: leading blank, CRLF folds, no final CRLF."""
 
     name: bytes
@@ -35,10 +36,13 @@ class HeaderField:
     @property
     def value(self) -> bytes:
         """The unfolded value without surrounding blanks (RFC 5322 section 2.2.3)."""
-        return self.raw.replace(b"\r\n", b"").replace(b"\n", b"").strip()
+        raw = self.raw
+        if b"\n" in raw:
+            raw = raw.replace(b"\r\n", b"").replace(b"\n", b"")
+        return raw.strip()
 
     def __bytes__(self) -> bytes:
-        return b"%b:%b\r\n" % (self.name, self.raw)
+        return b"%b:%b\r\n" % self
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Headers:
     """An immutable sequence of fields; names compare without regard to case."""
 
     fields: tuple[HeaderField, ...] = ()
-    _by_name: dict[bytes, list[HeaderField]] = field(
+    _by_name: dict[bytes, tuple[HeaderField, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -65,29 +69,34 @@ class Headers:
     def __len__(self) -> int:
         return len(self.fields)
 
+    def by_name(self) -> Mapping[bytes, tuple[HeaderField, ...]]:
+        """The fields of each name, in order, under the name in lower case."""
+        if not self._by_name:
+            found: dict[bytes, list[HeaderField]] = {}
+            for each in self.fields:
+                found.setdefault(each.name.lower(), []).append(each)
+            # at once, for other threads
+            self._by_name.update({name: tuple(fields) for name, fields in found.items()})
+        return self._by_name
+
     def all(self, name: str) -> tuple[HeaderField, ...]:
         """Every field of this name, in order."""
-        if not self._by_name:
-            by_name: dict[bytes, list[HeaderField]] = {}
-            for each in self.fields:
-                by_name.setdefault(each.name.lower(), []).append(each)
-            self._by_name.update(by_name)  # at once, for other threads
-        return tuple(self._by_name.get(name.encode("ascii").lower(), ()))
+        return self.by_name().get(_lower(name), ())
 
     def first(self, name: str) -> bytes | None:
         """The unfolded value of the first field of this name."""
         found = self.all(name)
         return found[0].value if found else None
 
-    def without(self, names: Iterable[str]) -> Headers:
+    def without(self, names: tuple[str, ...]) -> Headers:
         """The same fields without those of the given names."""
-        dropped = {name.encode("ascii").lower() for name in names}
-        return Headers(tuple(field for field in self.fields if field.name.lower() not in dropped))
+        dropped = _all_lower(names)
+        return Headers(tuple([field for field in self.fields if field.name.lower() not in dropped]))
 
-    def only(self, names: Iterable[str]) -> Headers:
+    def only(self, names: tuple[str, ...]) -> Headers:
         """Just the fields of the given names."""
-        kept = {name.encode("ascii").lower() for name in names}
-        return Headers(tuple(field for field in self.fields if field.name.lower() in kept))
+        kept = _all_lower(names)
+        return Headers(tuple([field for field in self.fields if field.name.lower() in kept]))
 
     def add(self, name: str, value: str | bytes) -> Headers:
         """These fields and one more at the end."""
@@ -95,7 +104,17 @@ class Headers:
         return Headers((*self.fields, HeaderField(name.encode("ascii"), b" " + encoded)))
 
     def __bytes__(self) -> bytes:
-        return b"".join(bytes(field) for field in self.fields)
+        return b"".join([b"%b:%b\r\n" % field for field in self.fields])
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: str) -> bytes:
+    return name.encode("ascii").lower()
+
+
+@lru_cache(maxsize=64)
+def _all_lower(names: tuple[str, ...]) -> frozenset[bytes]:
+    return frozenset(map(_lower, names))
 
 
 def split(data: Buffer, start: int = 0, stop: int | None = None) -> tuple[Headers, int]:

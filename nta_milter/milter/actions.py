@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.header import Header
 from typing import Protocol
@@ -39,33 +39,33 @@ def header_edits(before: Headers, after: Headers) -> tuple[HeaderEdit, ...]:
     Raises:
         LimitExceeded: a value is longer than libmilter takes.
     """
-    old, new = _by_name(before), _by_name(after)
+    old, new = before.by_name(), after.by_name()
     edits: list[HeaderEdit] = []
     for key, fields in old.items():
-        wanted = new.get(key, [])
-        fewer = len(wanted) < len(fields)
-        kept = _longest_kept(fields, wanted) if fewer else list(range(len(fields)))
-        staying = frozenset(kept)
-        for position in range(len(fields) - 1, -1, -1):
-            if position not in staying:
-                edits.append(HeaderEdit(_text(fields[position].name), position + 1, None))
-        for place, position in enumerate(kept):
-            if fields[position].raw != wanted[place].raw:
-                edits.append(HeaderEdit(_text(fields[position].name), place + 1, _value(wanted[place])))
+        wanted = new.get(key, ())
+        if wanted != fields:
+            edits += _changes(fields, wanted)
     for key, fields in new.items():
-        for extra in fields[len(old.get(key, [])) :]:
+        for extra in fields[len(old.get(key, ())) :]:
             edits.append(HeaderEdit(_text(extra.name), 0, _value(extra)))
     return tuple(edits)
 
 
-def _by_name(headers: Headers) -> dict[bytes, list[HeaderField]]:
-    found: dict[bytes, list[HeaderField]] = {}
-    for header in headers:
-        found.setdefault(header.name.lower(), []).append(header)
-    return found
+def _changes(fields: Sequence[HeaderField], wanted: Sequence[HeaderField]) -> Iterator[HeaderEdit]:
+    """The edits of the fields of one name, without those that are added."""
+    kept: Sequence[int] = range(len(fields))
+    if len(wanted) < len(fields):
+        kept = _longest_kept(fields, wanted)
+        staying = frozenset(kept)
+        for position in range(len(fields) - 1, -1, -1):
+            if position not in staying:
+                yield HeaderEdit(_text(fields[position].name), position + 1, None)
+    for place, position in enumerate(kept):
+        if fields[position].raw != wanted[place].raw:
+            yield HeaderEdit(_text(fields[position].name), place + 1, _value(wanted[place]))
 
 
-def _longest_kept(fields: list[HeaderField], wanted: list[HeaderField]) -> list[int]:
+def _longest_kept(fields: Sequence[HeaderField], wanted: Sequence[HeaderField]) -> list[int]:
     """Which old positions stand for the wanted fields: equal ones where possible, else the first ones."""
     kept: list[int] = []
     position = 0
@@ -87,13 +87,17 @@ def _value(field: HeaderField) -> str:
     Raises:
         LimitExceeded: it is longer than libmilter takes.
     """
-    # A CR alone is the end of a line to some, and what follows would be a field of its own.
-    raw = field.raw.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\0", b"")
+    raw = field.raw
+    if b"\r" in raw or b"\0" in raw:
+        # A CR alone is the end of a line to some, and what follows would be a field of its own.
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\0", b"")
+    length = len(raw)
     try:
         value = raw.decode("utf-8")
     except UnicodeDecodeError:
         value = " " + Header(raw.strip().decode("latin-1"), "utf-8").encode(linesep="\n")
-    if len(value.encode("utf-8")) > VALUE_LIMIT:
+        length = len(value)
+    if length > VALUE_LIMIT:
         raise LimitExceeded(f"a header field of more than {VALUE_LIMIT} octets")
     return value
 

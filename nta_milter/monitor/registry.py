@@ -79,8 +79,10 @@ class Registry:
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Count."""
-        key = (metric, metric.bounded(labels))
+        key = (metric, labels)
         with self._lock:
+            if key not in self._values:
+                key = (metric, metric.bounded(labels))
             self._values[key] = self._values.get(key, 0.0) + by
 
     def set(self, metric: Metric, *labels: str, value: float) -> None:
@@ -90,12 +92,12 @@ class Registry:
 
     def observe(self, metric: Metric, *labels: str, value: float) -> None:
         """Add one observation to a histogram."""
-        key = (metric, metric.bounded(labels))
         place = bisect_left(metric.buckets, value)
         with self._lock:
-            counts = self._histograms.get(key)
+            counts = self._histograms.get((metric, labels))
             if counts is None:
-                counts = self._histograms[key] = [0.0] * (len(metric.buckets) + 2)
+                key = (metric, metric.bounded(labels))
+                counts = self._histograms.setdefault(key, [0.0] * (len(metric.buckets) + 2))
             counts[place] += 1
             counts[-1] += value
 

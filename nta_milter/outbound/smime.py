@@ -112,7 +112,8 @@ def _seal(
     outer = Headers(
         (
             *visible,
-            *Headers().add("Subject", subject).add("MIME-Version", "1.0"),
+            HeaderField(b"Subject", b" " + subject.encode("utf-8")),
+            HeaderField(b"MIME-Version", b" 1.0"),
             *sealed_headers,
         )
     )

@@ -64,7 +64,7 @@ def fault(
     if listener.side == "connector":
         return ""  # proven for every mail before anything else is looked at
     if client.login:
-        if listener.login == "any" or sender in _may_send_as(client.login, internal, ours):
+        if listener.login == "any" or _may_send_as(client.login, sender, internal, ours):
             return ""
         return f"the login {client.login} may not send as {sender}"
     ip = client.ip
@@ -108,20 +108,18 @@ def connector_fault(
 def may_sign_as_person(client: Client, internal: InternalSettings, sender: str) -> bool:
     """Whether a person's own key may sign: only for a login of that person, never by network alone."""
     ours = _own_domains(internal)
-    return bool(client.login) and sender in _may_send_as(client.login, internal, ours)
+    return bool(client.login) and _may_send_as(client.login, sender, internal, ours)
 
 
 def _own_domains(internal: InternalSettings) -> set[str]:
     return {domain.lower() for domain in internal.sender_domains or internal.domains}
 
 
-def _may_send_as(login: str, internal: InternalSettings, ours: set[str]) -> set[str]:
+def _may_send_as(login: str, sender: str, internal: InternalSettings, ours: set[str]) -> bool:
     name = login.lower()
-    own = {name} if "@" in name else {f"{name}@{domain}" for domain in ours}
-    delegated = {
-        address.lower()
+    local, _, domain = sender.rpartition("@")
+    own = sender == name if "@" in name else local == name and domain in ours
+    return own or any(
+        holder.lower() == name and sender in map(str.lower, addresses)
         for holder, addresses in internal.delegates.items()
-        if holder.lower() == name
-        for address in addresses
-    }
-    return own | delegated
+    )

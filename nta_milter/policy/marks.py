@@ -36,6 +36,7 @@ class Marks:
     header: str
     tags: tuple[str, ...]
     labels: tuple[re.Pattern[bytes], ...]
+    folded_tags: tuple[str, ...]
 
     @classmethod
     def compile(cls, settings: PolicySettings) -> Marks:
@@ -48,7 +49,7 @@ class Marks:
             for label in settings.msip_labels
             if label.strip()
         )
-        return cls(settings.mark_header, tuple(tags), labels)
+        return cls(settings.mark_header, tuple(tags), labels, tuple(tag.casefold() for tag in tags))
 
     def find(self, headers: Headers) -> Iterator[Reason]:
         """Every mark that these fields carry."""
@@ -69,6 +70,9 @@ class Marks:
 
     def untagged(self, subject: str) -> str | None:
         """A subject without the tags it begins (behind Re: and the like) or ends with; None without any."""
+        folded = subject.casefold()
+        if not any(tag in folded for tag in self.folded_tags):
+            return None
         text = subject.strip()
         found = False
         for _ in range(_TAGS_REMOVED):
@@ -90,16 +94,14 @@ class Marks:
 
         A Subject that held more than ASCII is written as encoded words (RFC 2047).
         """
-        fields: list[HeaderField] = []
-        for field in headers:
-            name = field.name.lower()
-            if self.header and name == self.header.lower().encode("ascii", "replace"):
-                continue
-            if name == b"subject" and (text := self.untagged(decode_words(field.value))) is not None:
-                fields.append(HeaderField(field.name, b" " + encoded(text, field.name)))
-            else:
-                fields.append(field)
-        return headers if fields == list(headers) else Headers(tuple(fields))
+        if self.header and headers.all(self.header):
+            headers = headers.without((self.header,))
+        untagged = {
+            field: HeaderField(field.name, b" " + encoded(text, field.name))
+            for field in headers.all("Subject")
+            if (text := self.untagged(decode_words(field.value))) is not None
+        }
+        return Headers(tuple(untagged.get(field, field) for field in headers)) if untagged else headers
 
 
 def _begins(text: str, tag: str) -> bool:
@@ -139,10 +141,12 @@ def with_thread_mark(headers: Headers, domain: str) -> Headers:
     if not message_id or in_secure_thread(headers):
         return headers
     mark = thread_mark(message_id, domain).encode("ascii")
-    fields = [
-        HeaderField(field.name, field.raw + b"\r\n " + mark) if field.name.lower() == b"references" else field
-        for field in headers
-    ]
-    if fields == list(headers):
-        fields.append(HeaderField(b"References", b" " + mark))
-    return Headers(tuple(fields))
+    old = headers.all("References")
+    if not old:
+        return Headers((*headers.fields, HeaderField(b"References", b" " + mark)))
+    return Headers(
+        tuple(
+            HeaderField(field.name, field.raw + b"\r\n " + mark) if field in old else field
+            for field in headers
+        )
+    )

@@ -10,6 +10,8 @@ from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.postfix.route import RESERVED_PREFIX
 
 _NOT_PRINTABLE = bytes(byte for byte in range(256) if not 0x20 < byte < 0x7F)
+_RESULTS = b"authentication-results"
+_WATCHED = (RESERVED_PREFIX, _RESULTS)
 _BLANKS = re.compile(rb"\s*")
 _SERVICE_ID = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
 
@@ -40,6 +42,12 @@ def without_reserved(headers: Headers, own_id: str, others: frozenset[bytes] = f
 
     Returns the very same object when there is nothing to remove, so that untouched stays untouched.
     """
+    for name in headers.by_name():
+        name = name.strip()
+        if name in others or name.startswith(_WATCHED):
+            break
+    else:
+        return headers
     kept = tuple(field for field in headers if not _is_reserved(field, own_id.encode(), others))
     return headers if len(kept) == len(headers) else Headers(kept)
 
@@ -65,6 +73,6 @@ def _is_reserved(field: HeaderField, own_id: bytes, others: frozenset[bytes]) ->
     name = field.name.strip().lower()
     if name.startswith(RESERVED_PREFIX) or name in others:
         return True
-    if name != b"authentication-results":
+    if name != _RESULTS:
         return False
     return authserv_id(field.value) == own_id.lower() or _poses_as(field.value, own_id.lower())

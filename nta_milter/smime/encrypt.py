@@ -24,7 +24,7 @@ from nta_milter.message.spool import Spool
 from nta_milter.smime import algorithm, key_agreement, key_transport, tlv
 from nta_milter.smime.algorithm import CEK_HKDF_SHA256, Cipher, encode_algorithm
 from nta_milter.smime.certificate import Certificate, RecipientCertificate
-from nta_milter.smime.transfer import Writer, encoded_length
+from nta_milter.smime.transfer import CHUNK, Writer, encoded_length
 
 TAG_LENGTH = 16
 NONCE_LENGTH = 12
@@ -95,10 +95,13 @@ def envelope(
         padding = bytes((count,)) * count
     size = length + len(padding)
     tail = TAG_LENGTH + 2 if chosen.authenticated else 0
+    content = (*content, padding)
+    if size <= CHUNK:  # one call of the cipher instead of one for each piece
+        content = (b"".join(content),)
     head, total = _shell(chosen, content_algorithm, infos, simple, size, tail)
 
     def write(take: Callable[[Buffer], object]) -> None:
-        _write(chosen, used_key, vector, head, (*content, padding), Writer(total, take))
+        _write(chosen, used_key, vector, head, content, Writer(total, take))
 
     return (
         _headers("authEnveloped-data" if chosen.authenticated else "enveloped-data"),

@@ -29,10 +29,10 @@ A receipt (RFC 8098) tells whoever asks that the mail was opened: who changes ci
 what can be decrypted, and who sends another's ciphertext that it was read.
 """
 
-_CONCEALED = ("comments", "keywords")
+_CONCEALED = (b"comments", b"keywords")
 _NOT_PROTECTED = (
-    "content-", "mime-version", "hp-outer", "bcc", "resent-", "received", "return-path", "delivered-to",
-    "dkim-", "arc-", "authentication-results", "x-nta-",
+    b"content-", b"mime-version", b"hp-outer", b"bcc", b"resent-", b"received", b"return-path",
+    b"delivered-to", b"dkim-", b"arc-", b"authentication-results", b"x-nta-",
 )  # fmt: skip
 """How the names of fields begin that say nothing of what the author meant."""
 _VALUE_LIMIT = 65_536
@@ -56,13 +56,13 @@ def protect(
     inner: list[HeaderField] = []
     outer: list[HeaderField] = []
     for field in headers:
-        name = field.name.decode("latin-1").lower()
+        name = field.name.lower()
         if name.startswith(_NOT_PROTECTED):
             continue
         inner.append(field)
-        if name == "subject" and hide_subject:
+        if name == b"subject" and hide_subject:
             outer.append(_outer(field.name, b" " + HIDDEN_SUBJECT.encode("ascii")))
-        elif name == "subject" or (outside is None and name not in _CONCEALED):
+        elif name == b"subject" or (outside is None and name not in _CONCEALED):
             outer.append(_outer(field.name, field.raw))
     outer.extend(_outer(field.name, field.raw) for field in outside or () if field.name.lower() != b"subject")
     if not entity.headers.all("Content-Type"):

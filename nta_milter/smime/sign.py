@@ -48,6 +48,9 @@ _ECDSA_WITH = {
     384: identifier("1.2.840.10045.4.3.3"),
     512: identifier("1.2.840.10045.4.3.4"),
 }
+_VERSION_1 = tlv.integer(1)
+_DATA = object_identifier(DATA)
+_SIGNED_DATA = object_identifier(SIGNED_DATA)
 _MICALG = {"sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512"}
 
 _LONG = 1 << 20
@@ -196,6 +199,11 @@ def _fixed_attributes(der: bytes) -> tuple[bytes, ...]:
     )
 
 
+@lru_cache(maxsize=16)
+def _digest_algorithm(oid: bytes) -> bytes:
+    return encode_algorithm(oid)
+
+
 @lru_cache(maxsize=256)
 def _certificates(chain: tuple[Certificate, ...]) -> bytes:
     return set_of(dict.fromkeys(certificate.der for certificate in chain), tlv.context(0))
@@ -220,9 +228,9 @@ def _signed_data(
         )
     )
     signature = signer.key.sign(attributes, *chosen.arguments)
-    digest_algorithm = encode_algorithm(chosen.digest.oid)
+    digest_algorithm = _digest_algorithm(chosen.digest.oid)
     info = sequence(
-        tlv.integer(1),
+        _VERSION_1,
         issuer_and_serial(certificate.issuer, certificate.serial),
         digest_algorithm,
         bytes((tlv.context(0),)) + attributes[1:],
@@ -231,10 +239,10 @@ def _signed_data(
     )
     encapsulated = b"" if content is None else tlv.tlv(tlv.context(0), octet_string(content))
     signed = sequence(
-        tlv.integer(1),
+        _VERSION_1,
         tlv.tlv(tlv.SET, digest_algorithm),
-        sequence(object_identifier(DATA), encapsulated),
+        sequence(_DATA, encapsulated),
         _certificates((certificate, *signer.chain)),
         tlv.tlv(tlv.SET, info),
     )
-    return sequence(object_identifier(SIGNED_DATA), tlv.tlv(tlv.context(0), signed))
+    return sequence(_SIGNED_DATA, tlv.tlv(tlv.context(0), signed))

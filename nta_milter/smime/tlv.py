@@ -319,7 +319,8 @@ def header(tag: int, length: int) -> bytes:
 def tlv(tag: int, *parts: bytes | memoryview) -> bytes:
     """One DER value with these contents."""
     contents = b"".join(parts)
-    return header(tag, len(contents)) + contents
+    length = len(contents)
+    return (bytes((tag, length)) if length < 0x80 else header(tag, length)) + contents
 
 
 def sequence(*parts: bytes) -> bytes:
@@ -375,6 +376,7 @@ def dotted(contents: bytes) -> str:
     return ".".join(str(arc) for arc in (first, arcs[0] - 40 * first, *arcs[1:]))
 
 
+@lru_cache(maxsize=256)
 def object_identifier(contents: bytes) -> bytes:
     """An OBJECT IDENTIFIER of these contents octets."""
     return tlv(OBJECT_IDENTIFIER, contents)

@@ -45,7 +45,7 @@ def test_the_decider_sees_the_message_and_its_route_is_taken(again, undecided, s
 
     def decide(whole, delivery, at):
         seen.append((whole.sender, whole.recipients[0].address, bytes(whole.body), delivery.id, at))
-        content = Entity(whole.headers.only(["From"]), b"ciphertext")
+        content = Entity(whole.headers.only(("From",)), b"ciphertext")
         return Decided(Route.SMIME, ("compliant",), "[nta.hospital.test]", content)
 
     assert again(decide).round() == 1
