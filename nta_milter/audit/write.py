@@ -41,26 +41,29 @@ class FileTarget:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._descriptor = self._open()
+        self._opened = os.fstat(self._descriptor)
 
     def append(self, batch: Sequence[AuditRecord]) -> None:
         """Write the lines and sync."""
-        self._follow_name()
-        self._write(b"".join(record.line() for record in batch))
+        lines = b"".join([record.line() for record in batch])
+        self._write(lines, self._follow_name())
         if os.fstat(self._descriptor).st_nlink == 0:  # renamed, compressed and removed since we looked
-            self._follow_name()
-            self._write(b"".join(record.line() for record in batch))
+            self._write(lines, self._follow_name())
 
-    def _follow_name(self) -> None:
+    def _follow_name(self) -> int:
+        """Open the file that has the name now, where it is another one, and give its size in bytes."""
         try:
             found = self.file.stat()
         except FileNotFoundError:
             found = None
         except OSError as error:
             raise TemporaryError(f"cannot be found: {error.strerror}", where=str(self.file)) from error
-        if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
+        if found is None or not os.path.samestat(found, self._opened):
             renewed = self._open()
             os.close(self._descriptor)
             self._descriptor = renewed
+            found = self._opened = os.fstat(renewed)
+        return found.st_size
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
@@ -81,18 +84,17 @@ class FileTarget:
             raise TemporaryError(f"cannot be opened: {error.strerror}", where=str(self.file)) from error
         return descriptor
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: bytes, size: int) -> None:
         try:
-            view = memoryview(b"\n" + lines if self._is_torn() else lines)
+            view = memoryview(b"\n" + lines if self._is_torn(size) else lines)
             while view:
                 view = view[os.write(self._descriptor, view) :]
             os.fdatasync(self._descriptor)
         except OSError as error:
             raise TemporaryError(f"cannot be written: {error.strerror}", where=str(self.file)) from error
 
-    def _is_torn(self) -> bool:
+    def _is_torn(self, size: int) -> bool:
         """Whether the last line has no end: a full disk cut it off, here or in another process."""
-        size = os.fstat(self._descriptor).st_size
         return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def close(self) -> None:

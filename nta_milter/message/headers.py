@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -69,7 +69,7 @@ class Headers:
     def __len__(self) -> int:
         return len(self.fields)
 
-    def by_name(self) -> Mapping[bytes, tuple[HeaderField, ...]]:
+    def by_name(self) -> dict[bytes, tuple[HeaderField, ...]]:
         """The fields of each name, in order, under the name in lower case."""
         if not self._by_name:
             found: dict[bytes, list[HeaderField]] = {}

@@ -34,14 +34,16 @@ def header_edits(before: Headers, after: Headers) -> tuple[HeaderEdit, ...]:
     """The fewest edits from one set of fields to the other, in the order libmilter needs.
 
     A delete shifts the indexes behind it at once, so fields of a name are deleted from the last to the
-    first. Fields that are the same in value and place among their name are left alone.
+    first. Fields that are the same in value and place among their name are left alone. Names that stand
+    further down go first: cleanup(8) looks for a field from the top, and each that it has replaced before
+    sends it to another place of its file.
 
     Raises:
         LimitExceeded: a value is longer than libmilter takes.
     """
     old, new = before.by_name(), after.by_name()
     edits: list[HeaderEdit] = []
-    for key, fields in old.items():
+    for key, fields in reversed(old.items()):
         wanted = new.get(key, ())
         if wanted != fields:
             edits += _changes(fields, wanted)

@@ -42,8 +42,14 @@ def tell(
     log: logging.Logger, level: int, event: str, queue_id: str = NO_MESSAGE, /, **values: object
 ) -> None:
     """Log one event; each value is shown as text."""
-    if log.isEnabledFor(level):
-        log.log(level, "%s", line(queue_id, event, {name: str(value) for name, value in values.items()}))
+    if not log.isEnabledFor(level):
+        return
+    text = line(queue_id, event, {name: str(value) for name, value in values.items()})
+    handlers = logging.root.handlers
+    if len(handlers) == 1 and isinstance(handlers[0], _StandardError):
+        handlers[0].say(level, text)  # a LogRecord costs more than the line
+    else:
+        log.log(level, "%s", text)
 
 
 def tell_crash(log: logging.Logger, event: str, queue_id: str = NO_MESSAGE, /, **values: object) -> None:
@@ -63,6 +69,14 @@ class _Journal(logging.Formatter):
 class _StandardError(logging.Handler):
     """Each line in one write, which needs no lock and no buffer: threads do not wait for each other."""
 
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self.setFormatter(_Journal() if journal else logging.Formatter(_PLAIN))
+        self._begins = {
+            level: f"<{priority}>" if journal else f"{logging.getLevelName(level)} "
+            for level, priority in _PRIORITIES
+        }
+
     def createLock(self) -> None:  # noqa: N802 - the name of the library
         """None is needed."""
         self.lock = None
@@ -75,9 +89,17 @@ class _StandardError(logging.Handler):
         return wanted
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a record of whoever logs."""
+        self._write(self.format(record))
+
+    def say(self, level: int, text: str) -> None:
+        """Write one line of a level that the library names."""
+        self._write(self._begins[level] + text)
+
+    def _write(self, text: str) -> None:
         """Write it, or give it up: a log that cannot be written stops no mail."""
         try:
-            left = memoryview(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            left = memoryview(f"{text}\n".encode("utf-8", "backslashreplace"))
             while left:
                 left = left[os.write(STANDARD_ERROR, left) :]
         except OSError:
@@ -94,7 +116,5 @@ def start(settings: LogSettings, service: str) -> None:
         # our forms show none of this, and to find the caller costs more than the line
         logging._srcfile = None
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-        handler = _StandardError()
-        to_journal = "JOURNAL_STREAM" in os.environ
-        handler.setFormatter(_Journal() if to_journal else logging.Formatter(_PLAIN))
+        handler = _StandardError(journal="JOURNAL_STREAM" in os.environ)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)

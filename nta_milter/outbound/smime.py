@@ -159,8 +159,10 @@ def headers_only(message: Message) -> str:
 def _mime_fields(headers: Headers) -> Headers:
     return Headers(
         tuple(
-            field
-            for field in headers
-            if field.name.lower().startswith(b"content-") or field.name.lower() == b"mime-version"
+            [
+                field
+                for field in headers
+                if (name := field.name.lower()).startswith(b"content-") or name == b"mime-version"
+            ]
         )
     )

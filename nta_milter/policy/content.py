@@ -65,7 +65,10 @@ def chunks(text: str) -> Iterator[str]:
 
 def has_citizen_number(folded: bytes) -> bool:
     """Whether a citizen service number stands near a word for it, or a column of them in one text with it."""
-    if not any(stem in folded for stem in _STEMS):
+    for stem in _STEMS:
+        if stem in folded:
+            break
+    else:
         return False
     near = list(_near_words(folded))
     return any(

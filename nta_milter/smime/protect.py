@@ -35,6 +35,7 @@ _NOT_PROTECTED = (
     b"delivered-to", b"dkim-", b"arc-", b"authentication-results", b"x-nta-",
 )  # fmt: skip
 """How the names of fields begin that say nothing of what the author meant."""
+_HP_CIPHER = b';\r\n hp="cipher"'
 _VALUE_LIMIT = 65_536
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _PARAMETERS = re.compile(rb';\s*(?:hp|protected-headers)\s*=\s*(?:"[^"\\]*"|[^\s;"]*)', re.IGNORECASE)
@@ -51,7 +52,7 @@ def protect(
     way here are left aside. ``outside`` are the fields as they will stand outside, besides the Subject;
     None = all but Comments and Keywords, unchanged.
     """
-    subject = headers.first("Subject")
+    subject = next((field.value for field in headers if field.name.lower() == b"subject"), None)
     outer_subject = HIDDEN_SUBJECT if hide_subject or subject is None else subject.decode("utf-8", "replace")
     inner: list[HeaderField] = []
     outer: list[HeaderField] = []
@@ -65,14 +66,14 @@ def protect(
         elif name == b"subject" or (outside is None and name not in _CONCEALED):
             outer.append(_outer(field.name, field.raw))
     outer.extend(_outer(field.name, field.raw) for field in outside or () if field.name.lower() != b"subject")
-    if not entity.headers.all("Content-Type"):
-        entity = Entity(entity.headers.add("Content-Type", "text/plain"), entity.body)
     body = [
-        HeaderField(field.name, field.raw.rstrip().removesuffix(b";") + b';\r\n hp="cipher"')
+        HeaderField(field.name, field.raw.rstrip().removesuffix(b";") + _HP_CIPHER)
         if field.name.lower() == b"content-type"
         else field
         for field in entity.headers
     ]
+    if body == list(entity.headers):
+        body.append(HeaderField(b"Content-Type", b" text/plain" + _HP_CIPHER))
     return Entity(Headers((*inner, *outer, *body)), entity.body), outer_subject
 
 

@@ -47,6 +47,7 @@ _MAGIC = (
     (b"ID3", Kind.MEDIA),
     (b"\x1aE\xdf\xa3", Kind.MEDIA),
 )
+_MAGICS = tuple(magic for magic, _ in _MAGIC)
 _MAGIC_AT_4 = (b"ftyp",)  # ISO base media: MP4, HEIC
 _MAGIC_AT_8 = (b"WEBP", b"WAVE", b"AVI ")  # in a RIFF file
 
@@ -89,7 +90,9 @@ _EXTENSIONS = {
     **dict.fromkeys(("emf", "wmf", "bmp", "ico", "mp3", "aac", "mpg", "mpeg", "mov", "wmv"), Kind.MEDIA),
 }
 _MARKUP_START = re.compile(rb"\s*<(?:!doctype html|html|body|table|div|p)\b", re.IGNORECASE)
-_CONTROL = bytes(range(7)) + bytes(range(14, 27)) + bytes(range(28, 32)) + b"\x7f"
+_NO_CONTROL = bytes(
+    byte for byte in range(256) if 7 <= byte <= 13 or byte == 27 or (byte >= 32 and byte != 0x7F)
+)
 
 
 def kind_of(content: Content) -> Kind:
@@ -115,9 +118,8 @@ def kind_of(content: Content) -> Kind:
 
 
 def _by_bytes(head: bytes) -> Kind | None:
-    for magic, kind in _MAGIC:
-        if head.startswith(magic):
-            return kind
+    if head.startswith(_MAGICS):
+        return next(kind for magic, kind in _MAGIC if head.startswith(magic))
     if b"%PDF-" in head[:1024]:
         return Kind.PDF
     if head[4:8] in _MAGIC_AT_4 or (head.startswith(b"RIFF") and head[8:12] in _MAGIC_AT_8):
@@ -129,4 +131,4 @@ def _is_text(head: bytes) -> bool:
     """Whether the first bytes are UTF-8 or Windows-1252 text, or UTF-16 with its mark."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
-    return not head.translate(None, bytes(set(range(256)) - set(_CONTROL)))
+    return not head.translate(None, _NO_CONTROL)
