@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 
 from nta_milter.errors import CertificateError
 from nta_milter.message.address import address_list
@@ -20,7 +21,7 @@ from nta_milter.postfix.route import ROUTE_HEADER
 from nta_milter.smime.encrypt import agreed_cipher, envelope
 from nta_milter.smime.keystore import PrivateKey
 from nta_milter.smime.protect import protect
-from nta_milter.smime.sign import sign_pieces
+from nta_milter.smime.sign import sign_in_passing, sign_pieces
 
 AUTOMATIC_FIELDS = ("Auto-Submitted", "Precedence")
 """What keeps a program from answering a program (RFC 3834); their keyword alone stands outside."""
@@ -99,12 +100,11 @@ def _seal(
         hide_subject=rule is None or rule.subject == "hide",
         outside=visible,
     )
-    inner_headers = inner.headers
-    pieces: tuple[Buffer, ...] = (inner.body,)
-    if signer is not None:
-        inner_headers, pieces = sign_pieces(inner, signer, at=at, enclosed=True)
+    inner_headers, length, pieces = _signed(inner, signer, at)
+    head = b"%b\r\n" % bytes(inner_headers)
     sealed_headers, body = envelope(
-        (bytes(inner_headers), b"\r\n", *pieces),
+        chain((head,), pieces),
+        len(head) + length,
         certificates,
         cipher=(rule.cipher if rule else "") or agreed_cipher(certificates, snapshot.settings.smime.cipher),
         bind_key=all(certificate.bound_keys for certificate in certificates),
@@ -118,6 +118,16 @@ def _seal(
         )
     )
     return agreed(outer, snapshot), body
+
+
+def _signed(entity: Entity, signer: PrivateKey | None, at: datetime) -> tuple[Headers, int, Iterable[Buffer]]:
+    """The header fields, the length and the pieces of what is encrypted."""
+    if signer is None:
+        return entity.headers, len(entity.body), (entity.body,)
+    if (passing := sign_in_passing(entity, signer, at=at)) is not None:
+        return passing
+    headers, pieces = sign_pieces(entity, signer, at=at, enclosed=True)
+    return headers, sum(map(len, pieces)), pieces
 
 
 def agreed(headers: Headers, snapshot: Snapshot) -> Headers:

@@ -7,8 +7,9 @@ behind it, a piece at a time that stays in the processor's cache, and encoded in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
@@ -56,7 +57,10 @@ def encrypt(
         TemporaryError: the spool cannot be written.
     """
     content = (b"%b\r\n" % bytes(entity.headers), entity.body)
-    headers, body = envelope(content, recipients, cipher=cipher, identify_by=identify_by, bind_key=bind_key)
+    length = sum(map(len, content))
+    headers, body = envelope(
+        content, length, recipients, cipher=cipher, identify_by=identify_by, bind_key=bind_key
+    )
     if spool is None:
         return Entity(headers, body.joined())
     body.write(lambda piece: spool.write(bytes(piece)))
@@ -64,14 +68,17 @@ def encrypt(
 
 
 def envelope(
-    content: Sequence[Buffer],
+    content: Iterable[Buffer],
+    length: int,
     recipients: Sequence[RecipientCertificate],
     *,
     cipher: str,
     identify_by: Literal["issuer", "key"] = "issuer",
     bind_key: bool = False,
 ) -> tuple[Headers, LongBody]:
-    """The same as ``encrypt``, with the body yet to be made; ``content`` are the pieces of a MIME entity.
+    """The same as ``encrypt``, with the body yet to be made.
+
+    ``content`` are the pieces of a MIME entity, ``length`` octets together, taken while the body is made.
 
     Raises:
         CertificateError: a recipient's key cannot be used.
@@ -88,14 +95,13 @@ def envelope(
         used_key = bound_key(content_key, content_algorithm)
         content_algorithm = encode_algorithm(CEK_HKDF_SHA256, content_algorithm)
     infos, simple = _recipient_infos(recipients, identify_by, content_key)
-    length = sum(map(len, content))
     padding = b""
     if not chosen.authenticated:
         count = BLOCK - length % BLOCK
         padding = bytes((count,)) * count
     size = length + len(padding)
     tail = TAG_LENGTH + 2 if chosen.authenticated else 0
-    content = (*content, padding)
+    content = chain(content, (padding,))
     if size <= CHUNK:  # one call of the cipher instead of one for each piece
         content = (b"".join(content),)
     head, total = _shell(chosen, content_algorithm, infos, simple, size, tail)
@@ -193,7 +199,7 @@ def _content_algorithm(chosen: Cipher, vector: bytes) -> bytes:
 
 
 def _write(
-    chosen: Cipher, key: bytes, vector: bytes, head: bytes, plaintext: Sequence[Buffer], writer: Writer
+    chosen: Cipher, key: bytes, vector: bytes, head: bytes, plaintext: Iterable[Buffer], writer: Writer
 ) -> None:
     """The structure up to its encrypted content, that content, and what follows it."""
     writer.write(head)

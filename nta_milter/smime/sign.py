@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import datetime
@@ -55,6 +56,9 @@ _MICALG = {"sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512"}
 
 _LONG = 1 << 20
 """Octets from which hashing takes longer than starting a thread."""
+
+_SLICE = 1 << 16
+"""Octets that are hashed and then encrypted while they are in the processor's cache."""
 
 CAPABILITIES = sequence(
     *(
@@ -112,11 +116,49 @@ def sign_pieces(
     head = b"%b\r\n" % bytes(prepared.headers)
     if opaque or not robust:
         content = head + bytes(prepared.body)
-        signed = _signed_data(signer, chosen, digest, at, content)
+        signed = _signed(signer, chosen, digest, at, content)
         headers = pkcs7_headers("application/pkcs7-mime", "signed-data", "smime.p7m")
         return headers, (encode_lines(signed),)
-    signed = _signed_data(signer, chosen, digest, at, None)
+    signed = _signed(signer, chosen, digest, at)
     return _multipart(head, prepared, encode_lines(signed), _MICALG[chosen.digest.name])
+
+
+def sign_in_passing(
+    entity: Entity, signer: PrivateKey, *, at: datetime
+) -> tuple[Headers, int, Iterator[Buffer]] | None:
+    """What ``sign_pieces`` makes of a long entity that will be encrypted, hashed while its pieces are taken.
+
+    The header fields, the length of the body and its pieces, to be taken once: the signature is the last of
+    them, so whoever encrypts need not wait for the hash of all the rest. None where that cannot be had: the
+    entity is short or not in canonical form, or the length of a signature is not known before.
+
+    Raises:
+        CertificateError: the key cannot sign.
+    """
+    chosen = _choose(signer, None)
+    if len(entity.body) < _LONG or not chosen.length or not is_canonical(entity.body):
+        return None
+    head = b"%b\r\n" % bytes(entity.headers)
+    nothing = _attributes(signer, bytes(chosen.digest.length), at)
+    placeholder = encode_lines(_signed_data(signer, chosen, nothing, bytes(chosen.length)))
+    headers, (before, _, after) = _multipart(head, entity, placeholder, _MICALG[chosen.digest.name])
+
+    def pieces() -> Iterator[Buffer]:
+        digest = chosen.digest.new(head)
+        yield before
+        view = memoryview(entity.body)
+        for start in range(0, len(view), _SLICE):
+            piece = view[start : start + _SLICE]
+            digest.update(piece)
+            yield piece
+        attributes = _attributes(signer, digest.digest(), at)
+        signed = _signed_data(signer, chosen, attributes, signer.key.sign(attributes, *chosen.arguments))
+        signature = encode_lines(signed)
+        if len(signature) != len(placeholder):
+            raise CertificateError("its signature is of another length", where=signer.certificate.subject)
+        yield bytes(after).replace(bytes(placeholder), bytes(signature))
+
+    return headers, len(before) + len(entity.body) + len(after), pieces()
 
 
 def _prepare_and_hash(entity: Entity, enclosed: bool, how: Digest) -> tuple[Entity, bool, bytes]:
@@ -155,20 +197,25 @@ def _multipart(
 
 
 class _Choice:
-    """How a key signs: the digest, the AlgorithmIdentifier, and the arguments of ``key.sign``."""
+    """How a key signs: the digest, the AlgorithmIdentifier, and the arguments of ``key.sign``.
 
-    __slots__ = ("arguments", "digest", "encoded")
+    ``length`` is how many octets a signature has, 0 where that differs from one to the next.
+    """
 
-    def __init__(self, digest: Digest, encoded: bytes, *arguments: Any) -> None:
+    __slots__ = ("arguments", "digest", "encoded", "length")
+
+    def __init__(self, digest: Digest, encoded: bytes, *arguments: Any, length: int = 0) -> None:
         self.digest = digest
         self.encoded = encoded
         self.arguments = arguments
+        self.length = length
 
 
 def _choose(signer: PrivateKey, wanted: SignatureAlgorithm | None) -> _Choice:
     key = signer.key
     if isinstance(key, rsa.RSAPrivateKey) and wanted in (None, "rsassa-pkcs1-v1_5"):
-        return _Choice(SHA256, _SHA256_WITH_RSA, padding.PKCS1v15(), SHA256.primitive())
+        length = (key.key_size + 7) // 8
+        return _Choice(SHA256, _SHA256_WITH_RSA, padding.PKCS1v15(), SHA256.primitive(), length=length)
     if isinstance(key, rsa.RSAPrivateKey) and wanted == "rsassa-pss":
         encoded = encode_algorithm(algorithms.RSASSA_PSS, encode_hash_parameters(SHA256, SHA256.length))
         how = padding.PSS(padding.MGF1(SHA256.primitive()), SHA256.length)
@@ -177,7 +224,7 @@ def _choose(signer: PrivateKey, wanted: SignatureAlgorithm | None) -> _Choice:
         digest = digest_for_size(key.curve.key_size)
         return _Choice(digest, encode_algorithm(_ECDSA_WITH[digest.length * 8]), ec.ECDSA(digest.primitive()))
     if isinstance(key, ed25519.Ed25519PrivateKey) and wanted in (None, "ed25519"):
-        return _Choice(SHA512, encode_algorithm(algorithms.ED25519))
+        return _Choice(SHA512, encode_algorithm(algorithms.ED25519), length=64)
     raise CertificateError(
         f"its key does not sign{f' by {wanted}' if wanted else ''}", where=signer.certificate.subject
     )
@@ -216,18 +263,27 @@ def _time(moment: datetime) -> bytes:
     return tlv.tlv(tlv.GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").encode("ascii"))
 
 
-def _signed_data(
-    signer: PrivateKey, chosen: _Choice, digest: bytes, at: datetime, content: bytes | None
-) -> bytes:
-    certificate = signer.certificate
-    attributes = set_of(
+def _attributes(signer: PrivateKey, digest: bytes, at: datetime) -> bytes:
+    return set_of(
         (
-            *_fixed_attributes(certificate.der),
+            *_fixed_attributes(signer.certificate.der),
             _attribute(MESSAGE_DIGEST, octet_string(digest)),
             _attribute(SIGNING_TIME, _time(at)),
         )
     )
-    signature = signer.key.sign(attributes, *chosen.arguments)
+
+
+def _signed(
+    signer: PrivateKey, chosen: _Choice, digest: bytes, at: datetime, content: bytes | None = None
+) -> bytes:
+    attributes = _attributes(signer, digest, at)
+    return _signed_data(signer, chosen, attributes, signer.key.sign(attributes, *chosen.arguments), content)
+
+
+def _signed_data(
+    signer: PrivateKey, chosen: _Choice, attributes: bytes, signature: bytes, content: bytes | None = None
+) -> bytes:
+    certificate = signer.certificate
     digest_algorithm = _digest_algorithm(chosen.digest.oid)
     info = sequence(
         _VERSION_1,

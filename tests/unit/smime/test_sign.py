@@ -7,7 +7,7 @@ from nta_milter.message.model import Entity
 from nta_milter.smime.mime import content_type, signed_parts
 from nta_milter.smime.open import open_message
 from nta_milter.smime.prepare import is_robust
-from nta_milter.smime.sign import sign
+from nta_milter.smime.sign import sign, sign_in_passing
 from tests.unit.smime.messages import ATTACHMENT, around, content, mail, parse
 from tests.unit.smime.persons import NOW, SIGNING, later, person, ring, trust
 
@@ -153,3 +153,34 @@ def test_what_will_be_encrypted_is_signed_as_it_is_when_its_lines_are_canonical(
     result = sign(entity, person("rsa"), at=NOW, enclosed=True)
     assert (lines in bytes(result)) is kept
     assert opened(around(mail("rsa@care.test"), result)).signature == "good"
+
+
+def long_content(message, end=b""):
+    """Its text, again and again, so that it is worth hashing in passing."""
+    return Entity(content(message).headers, bytes(message.body) + b"En nog een regel.\r\n" * 100_000 + end)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+def test_what_is_signed_in_passing_is_as_long_as_said_and_good(kind):
+    message = mail(f"{kind}@care.test")
+    headers, length, pieces = sign_in_passing(long_content(message), person(kind), at=NOW)
+    body = b"".join(pieces)
+    assert len(body) == length
+    found = opened(around(message, Entity(headers, body)))
+    assert found.signature == "good", found.report()
+    changed = body.replace(b"nog een regel", b"nog een REGEL", 1)
+    assert opened(around(message, Entity(headers, changed))).signature == "bad"
+
+
+@pytest.mark.parametrize(
+    ("kind", "entity"),
+    [
+        ("rsa", content(mail())),
+        ("p256", long_content(mail())),
+        ("rsa", long_content(mail(), b"no carriage return\n")),
+        ("rsa", long_content(mail(), b"a NUL \0\r\n")),
+    ],
+    ids=["short", "a signature of any length", "not canonical", "NUL"],
+)
+def test_what_cannot_be_signed_in_passing_is_not(kind, entity):
+    assert sign_in_passing(entity, person(kind), at=NOW) is None
