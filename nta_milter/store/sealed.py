@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -97,7 +97,7 @@ class SealedReader:
         if final < TAG:
             raise SealError("is cut off")
         self.size = self._last * CHUNK + final - TAG
-        self._chunk(self._last)
+        self._run(self._last, self._last)
 
     def read(self, offset: int, length: int) -> bytes:
         """The content from ``offset``, at most ``length`` bytes; empty behind the end.
@@ -109,8 +109,7 @@ class SealedReader:
         if offset < 0 or offset >= stop:
             return b""
         first = offset // CHUNK
-        pieces = list(self._run(first, (stop - 1) // CHUNK))
-        joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        joined = self._run(first, (stop - 1) // CHUNK)
         start = offset - first * CHUNK
         return joined[start : start + stop - offset]
 
@@ -122,20 +121,13 @@ class SealedReader:
             offset += len(piece)
             yield piece
 
-    def _run(self, first: int, last: int) -> Iterator[bytes]:
+    def _run(self, first: int, last: int) -> bytes:
+        """The content of all chunks from the first to the last."""
         width = CHUNK + TAG
-        sealed = memoryview(self._source.read_at(HEADER + first * width, (last - first + 1) * width))
-        for number in range(first, last + 1):
-            start = (number - first) * width
-            yield self._open(number, sealed[start : start + width])
-
-    def _chunk(self, number: int) -> bytes:
-        return next(self._run(number, number))
-
-    def _open(self, number: int, sealed: memoryview) -> bytes:
-        if number < self._last and len(sealed) != CHUNK + TAG:
+        sealed = self._source.read_at(HEADER + first * width, (last - first + 1) * width)
+        if len(sealed) < (last - first) * width + (TAG if last == self._last else width):
             raise SealError("is cut off")
-        return self._chunks.decrypt(number, sealed)
+        return self._chunks.decrypt(first, [sealed[at : at + width] for at in range(0, len(sealed), width)])
 
 
 class _Chunks:
@@ -150,9 +142,10 @@ class _Chunks:
     def encrypt(self, number: int, content: bytes | memoryview) -> bytes:
         return self._cipher.encrypt(self._nonce_of(number), bytes(content), None)  # old ones take bytes alone
 
-    def decrypt(self, number: int, sealed: bytes | memoryview) -> bytes:
+    def decrypt(self, first: int, sealed: Sequence[bytes]) -> bytes:
+        decrypt, nonce_of = self._cipher.decrypt, self._nonce_of
         try:
-            return self._cipher.decrypt(self._nonce_of(number), bytes(sealed), None)
+            return b"".join([decrypt(nonce_of(first + at), each, None) for at, each in enumerate(sealed)])
         except InvalidTag:
             raise SealError("was changed or cut off") from None
 
