@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 
-from nta_milter.message.model import Buffer
+from nta_milter.message.buffer import Buffer
 
 CHARACTERS = 76
 """Characters in a line (RFC 2045 section 6.8)."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 
+from nta_milter.message import lines
 from nta_milter.message.buffer import Buffer
 
 _strict_base64: Callable[[bytes], bytes] = binascii.a2b_base64
+_packed_base64: Callable[[bytearray], bytes] = partial(binascii.a2b_base64, strict_mode=True)
 try:
     import pybase64
 except ImportError:
     pass  # four times slower, no other loss
 else:
     _strict_base64 = pybase64.b64decode
+    _packed_base64 = partial(pybase64.b64decode, validate=True)
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _FOREIGN = bytes(set(range(256)) - set(_ALPHABET))
@@ -54,21 +59,41 @@ def decode_base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         data = rest + piece
-        lines = data.rfind(b"\n") + 1
+        made = []
+        while usual := _usual_lines(memoryview(data)[len(made) * lines.BROKEN :]):
+            made.append(usual)
+        data = data[len(made) * lines.BROKEN :]
+        whole = data.rfind(b"\n") + 1
         try:
-            if not lines:
+            if not whole:
                 raise ValueError("no whole line")
-            decoded = _strict_base64(data[:lines])
-            rest = data[lines:]
+            decoded = _strict_base64(data[:whole])
+            rest = data[whole:]
         except ValueError:
             digits = data.translate(None, _FOREIGN)
             usable = len(digits) - len(digits) % 4
             decoded = binascii.a2b_base64(digits[:usable])
             rest = digits[usable:]
-        if decoded:
-            yield decoded
+        if made or decoded:
+            yield b"".join((*made, decoded))
     if decoded := _lenient_base64(rest):
         yield decoded
+
+
+def _usual_lines(data: memoryview) -> bytes:
+    """What LINES lines of 76 characters decode to; nothing where they are anything else.
+
+    Line ends are moved out of many lines at a time, which is quicker than to skip each while decoding.
+    """
+    mover = lines.borrow() if len(data) >= lines.BROKEN else None
+    if mover is None:
+        return b""
+    decoded = b""
+    if mover.drop_line_ends(data[: lines.BROKEN]) and b"=" not in mover.packed:
+        with suppress(ValueError):
+            decoded = _packed_base64(mover.packed)
+    lines.give_back(mover)
+    return decoded
 
 
 def _lenient_base64(raw: bytes) -> bytes:

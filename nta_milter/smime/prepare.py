@@ -10,11 +10,10 @@ import binascii
 import re
 from collections.abc import Callable
 
-from nta_milter.message import mime
+from nta_milter.message import lines, mime
 from nta_milter.message.headers import HeaderField, Headers
 from nta_milter.message.model import Buffer, Entity
 from nta_milter.message.transfer import decode
-from nta_milter.smime import lines
 from nta_milter.smime.transfer import encode_lines, is_base64
 
 PART_LIMIT = 1_000

@@ -6,8 +6,8 @@ import binascii
 from collections.abc import Callable
 
 from nta_milter.errors import MalformedCms
+from nta_milter.message import lines
 from nta_milter.message.model import Buffer, LongBody
-from nta_milter.smime import lines
 
 try:
     import pybase64

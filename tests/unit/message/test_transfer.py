@@ -79,3 +79,17 @@ def test_base64_without_line_ends_comes_in_pieces_too() -> None:
     pieces = list(decode_base64_pieces(raw[start : start + 999] for start in range(0, len(raw), 999)))
     assert b"".join(pieces) == data
     assert max(len(piece) for piece in pieces) < 1000
+
+
+@pytest.mark.parametrize("step", [262_144, 177_840, 50_000, 177_841])
+@pytest.mark.parametrize(
+    "odd",
+    [b"", b"QUJD\r\n", b"QU\r\nJD\r\n", b"*not of the alphabet*\r\n", b"\n"],
+    ids=["usual", "short", "cut", "foreign", "line end"],
+)
+def test_many_usual_lines_with_an_odd_one_among_them(step, odd):
+    lines = base64.encodebytes(bytes(range(256)) * 3_000).replace(b"\n", b"\r\n")
+    cut = 78 * 5_000
+    raw = lines[:cut] + odd + lines[cut:]
+    pieces = (raw[start : start + step] for start in range(0, len(raw), step))
+    assert b"".join(decode_base64_pieces(pieces)) == decode_base64(raw)

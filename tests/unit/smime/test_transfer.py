@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nta_milter.errors import MalformedCms
-from nta_milter.smime import lines, transfer
+from nta_milter.message import lines
+from nta_milter.smime import transfer
 
 ENCODERS = (
     transfer.encode_lines,
