@@ -59,7 +59,7 @@ def decode_base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         data = rest + piece
-        made = []
+        made: list[bytes] = []
         while usual := _usual_lines(memoryview(data)[len(made) * lines.BROKEN :]):
             made.append(usual)
         data = data[len(made) * lines.BROKEN :]
