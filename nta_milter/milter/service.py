@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 from nta_milter.audit.events import AuditRecord, Event
 from nta_milter.audit.write import AuditWriter
@@ -354,14 +355,13 @@ class Service:
 
     def failed(self, queue_id: str, error: NtaMilterError) -> Outcome:
         """The answer to a fault that was met while the message came in."""
-        self._work.submit(lambda: tell(log, logging.WARNING, "refused", queue_id, error=error))
+        self._work.submit(partial(tell, log, logging.WARNING, "refused", queue_id, error=error))
         return self._unseen(Outcome(reply=_reply(error)))
 
     def crashed(self, queue_id: str) -> Outcome:
         """The answer to a fault of our own, seen in a callback; logged on a thread of ours."""
         line = f"{queue_id}: event=internal-error"
-        fault = sys.exc_info()
-        self._work.submit(lambda: log.error("%s", line, exc_info=fault))
+        self._work.submit(partial(log.error, "%s", line, exc_info=sys.exc_info()))
         return self._unseen(Outcome(reply=INTERNAL_ERROR))
 
     def _unseen(self, outcome: Outcome) -> Outcome:
