@@ -29,7 +29,7 @@ class Threads:
         """Have it done, at once or as soon as a thread has time.
 
         Raises:
-            RuntimeError: the threads are closed.
+            RuntimeError: the threads are closed, or not even one can be had.
         """
         with self._lock:
             if self._closed:
@@ -39,9 +39,19 @@ class Threads:
                 return
             self._backlog.append(work)
             if len(self._started) < self._limit:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._started)}")
-                self._started.append(thread)
-                thread.start()
+                self._start()
+
+    def _start(self) -> None:
+        name = f"{self._name}-{len(self._started)}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more can be had now: those that there are do it
+            if not self._started:
+                self._backlog.pop()
+                raise
+        else:
+            self._started.append(thread)
 
     def _run(self) -> None:
         own: queue.SimpleQueue[Work | None] = queue.SimpleQueue()

@@ -86,3 +86,23 @@ def test_closing_waits_for_what_waits():
     threading.Timer(0.05, begin.set).start()
     threads.close()
     assert done == ["late"]
+
+
+def test_where_no_thread_can_be_had_those_that_there_are_do_the_work(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads(2, "work")
+    begin = threading.Event()
+    done = []
+    threads.submit(lambda: begin.wait(10))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    threads.submit(lambda: done.append("waited"))
+    begin.set()
+    threads.close()
+    assert done == ["waited"]
+    none = Threads(2, "work")
+    with pytest.raises(RuntimeError, match="can't start"):
+        none.submit(lambda: done.append("never"))
+    none.close()
+    assert done == ["waited"]
