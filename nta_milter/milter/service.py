@@ -119,9 +119,11 @@ class Service:
             except NtaMilterError as error:
                 job.log(logging.WARNING, "refused", error=str(error))
                 self._end(job, Outcome(reply=_reply(error)))
-            except Exception:  # noqa: BLE001 - whatever it is, the mail waits
-                tell_crash(log, "internal-error", job.submission.queue_id)
-                self._end(job, Outcome(reply=INTERNAL_ERROR))
+            except BaseException:  # noqa: BLE001 - whatever it is, a panic of a library too, the mail waits
+                try:
+                    tell_crash(log, "internal-error", job.submission.queue_id)
+                finally:
+                    self._end(job, Outcome(reply=INTERNAL_ERROR))
 
         try:
             threads.submit(guarded)
@@ -130,10 +132,10 @@ class Service:
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         """Give the outcome to the waiting callback; in shadow mode nothing is changed or refused."""
-        self._counted.ended(job.submission.client.side, outcome, time.monotonic() - job.began)
-        if job.snapshot.settings.mode == "shadow":
-            outcome = UNTOUCHED
-        job.stream.end(outcome)
+        try:
+            self._counted.ended(job.submission.client.side, outcome, time.monotonic() - job.began)
+        finally:
+            job.stream.end(UNTOUCHED if job.snapshot.settings.mode == "shadow" else outcome)
 
     def _record(self, job: Job, outcome: Outcome, records: Iterable[AuditRecord]) -> None:
         """Make a long body and write the audit records while Postfix takes the changes.

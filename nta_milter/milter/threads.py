@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+
+from nta_milter.monitor.log import tell_crash
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[], None]
 
 
 class Threads:
-    """Up to ``limit`` threads; the work must not raise.
+    """Up to ``limit`` threads; what work raises is logged, and whoever waits for it must be told by the work.
 
     The last to end its work is the first to get new work: its memory is still in the processor's cache.
     """
@@ -67,7 +73,11 @@ class Threads:
                     self._idle.append(own)
             if work is None and (work := own.get()) is None:
                 return
-            work()
+            try:
+                work()
+            except BaseException:  # noqa: BLE001 - a thread that ends here is lost to all mail after it
+                with suppress(Exception):
+                    tell_crash(log, "internal-error")
 
     def close(self) -> None:
         """Take no more work, and wait until all that was taken is done."""

@@ -141,12 +141,13 @@ def with_thread_mark(headers: Headers, domain: str) -> Headers:
     if not message_id or in_secure_thread(headers):
         return headers
     mark = thread_mark(message_id, domain).encode("ascii")
-    old = headers.all("References")
-    if not old:
+    if not headers.all("References"):
         return Headers((*headers.fields, HeaderField(b"References", b" " + mark)))
     return Headers(
         tuple(
-            HeaderField(field.name, field.raw + b"\r\n " + mark) if field in old else field
-            for field in headers
+            HeaderField(name, raw + b"\r\n " + mark)
+            if name.lower() == b"references"
+            else HeaderField(name, raw)
+            for name, raw in headers
         )
     )

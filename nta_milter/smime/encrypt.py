@@ -107,7 +107,7 @@ def envelope(
     head, total = _shell(chosen, content_algorithm, infos, simple, size, tail)
 
     def write(take: Callable[[Buffer], object]) -> None:
-        _write(chosen, used_key, vector, head, content, Writer(total, take))
+        _write(chosen, used_key, vector, head, content, size, Writer(total, take))
 
     return (
         _headers("authEnveloped-data" if chosen.authenticated else "enveloped-data"),
@@ -199,7 +199,13 @@ def _content_algorithm(chosen: Cipher, vector: bytes) -> bytes:
 
 
 def _write(
-    chosen: Cipher, key: bytes, vector: bytes, head: bytes, plaintext: Iterable[Buffer], writer: Writer
+    chosen: Cipher,
+    key: bytes,
+    vector: bytes,
+    head: bytes,
+    plaintext: Iterable[Buffer],
+    size: int,
+    writer: Writer,
 ) -> None:
     """The structure up to its encrypted content, that content, and what follows it."""
     writer.write(head)
@@ -208,11 +214,14 @@ def _write(
     scratch = memoryview(writer.buffer)
     for piece in plaintext:
         view = memoryview(piece)
+        size -= len(view)
         at = 0
         while at < len(view):
             part = view[at : at + writer.room]
             writer.advance(encryptor.update_into(part, scratch[writer.filled :]))
             at += len(part)
+    if size:
+        raise RuntimeError(f"the content is not as long as was said: {-size:+d} octets")
     writer.write(encryptor.finalize())
     if chosen.authenticated:
         writer.write(tlv.octet_string(encryptor.tag))

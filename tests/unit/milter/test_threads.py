@@ -106,3 +106,23 @@ def test_where_no_thread_can_be_had_those_that_there_are_do_the_work(monkeypatch
         none.submit(lambda: done.append("never"))
     none.close()
     assert done == ["waited"]
+
+
+class Panic(BaseException):
+    """What a library in Rust raises: no Exception."""
+
+
+def test_work_that_fails_is_logged_and_costs_no_thread(caplog):
+    threads = Threads(1, "work")
+    done = []
+
+    def fail():
+        raise Panic("panicked")
+
+    for _ in range(3):
+        threads.submit(fail)
+    threads.submit(lambda: done.append("after"))
+    threads.close()
+    assert done == ["after"]
+    assert caplog.text.count("event=internal-error") == 3
+    assert "Panic: panicked" in caplog.text

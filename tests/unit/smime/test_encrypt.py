@@ -8,7 +8,7 @@ from nta_milter.message.spool import Spool
 from nta_milter.smime import encrypt as module
 from nta_milter.smime import key_agreement, tlv
 from nta_milter.smime.algorithm import algorithm_identifier, encode_algorithm
-from nta_milter.smime.encrypt import agreed_cipher, encrypt
+from nta_milter.smime.encrypt import agreed_cipher, encrypt, envelope
 from nta_milter.smime.keystore import KeyRing
 from nta_milter.smime.limits import Work
 from nta_milter.smime.open import open_message
@@ -152,3 +152,10 @@ def test_the_identifier_by_key_needs_one():
     bare = replace(person("rsa").certificate, subject_key_identifier=None)
     with pytest.raises(CertificateError, match="no subject key identifier"):
         module.identifier(bare, "key", tlv.context(0))
+
+
+@pytest.mark.parametrize("said", [99, 101])
+def test_content_of_another_length_than_said_is_never_finished(said):
+    _, body = envelope((b"x" * 100,), said, [recipient("rsa")], cipher="aes-256-cbc")
+    with pytest.raises(RuntimeError, match="not as long as was said"):
+        body.joined()
